@@ -1,0 +1,52 @@
+"""The application's processes: what each one runs and with which environment."""
+
+import os
+import sys
+from pathlib import Path
+
+from finops_project.local.ports import LOOPBACK
+
+APPLICATION = ("web", "worker", "beat", "flower")
+INHERITED = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"}
+INHERITED_PREFIXES = ("FINOPS_", "DJANGO_", "OTEL_")
+WEB_PROCESSES = 2
+WEB_THREADS = 8
+WORKER_PROCESSES = 2
+
+
+def inherited_environment() -> dict[str, str]:
+    """What application processes take from the caller; the rest of a person's environment is none of their business."""
+    return {
+        name: value for name, value in os.environ.items() if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }
+
+
+def web_command(port: int, *, processes: int = WEB_PROCESSES) -> list[str]:
+    options = ["--host", LOOPBACK, "--port", str(port), "--workers", str(processes)]
+    # Bounded threads bound the database connections: every thread may hold one of each alias.
+    threads = ["--blocking-threads", str(WEB_THREADS), "--no-ws"]
+    # A worker that is still starting misses its request to stop; the server would wait for it for ever.
+    life = ["--respawn-failed-workers", "--workers-kill-timeout", "10"]
+    return [_script("granian"), "--interface", "wsgi", *options, *threads, *life, "finops_project.wsgi:application"]
+
+
+def worker_command(*, processes: int = WORKER_PROCESSES, name: str = "worker") -> list[str]:
+    options = ["--pool", "prefork", "--concurrency", str(processes), "--task-events", "--loglevel", "INFO"]
+    return [*_celery("worker"), *options, "--hostname", f"{name}@%h"]
+
+
+def beat_command(schedule: Path) -> list[str]:
+    return [*_celery("beat"), "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]
+
+
+def flower_command(port: int) -> list[str]:
+    """Flower reads its login from FLOWER_BASIC_AUTH: an argument would show it in the process list."""
+    return [*_celery("flower"), f"--address={LOOPBACK}", f"--port={port}"]
+
+
+def _celery(command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "--app", "finops_project", command]
+
+
+def _script(name: str) -> str:
+    return str(Path(sys.executable).parent / name)

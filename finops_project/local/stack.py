@@ -1,0 +1,286 @@
+"""The stack of one machine: `up` brings everything to a state that is fully well, `down` stops it and keeps the data.
+
+Order of `up`: ports, supervisor, PostgreSQL, Valkey, then (when code or settings changed since the last time)
+application stop, migrations, application start; at the end it waits for /ready and writes `.run/stack.json`.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+from finops_project.local import processes
+from finops_project.local.home import Home, LocalStackError, last_lines
+from finops_project.local.ports import LOOPBACK, free_port, is_free, require_free, wanted_port
+from finops_project.local.servers import Postgres, Valkey
+from finops_project.local.supervision import Supervisor
+
+ADMINISTRATOR = "admin"
+READY_SECONDS = 120
+PORTS = {
+    "web": ("FINOPS_PORT", 8080),
+    "flower": ("FINOPS_FLOWER_PORT", 5555),
+    "metrics": ("FINOPS_METRICS_PORT", 9090),
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What `up`, `down`, `status` and `run` share."""
+
+    home: Home
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.home)
+
+    @cached_property
+    def ports(self) -> dict[str, int]:
+        return {name: wanted_port(variable, default) for name, (variable, default) in PORTS.items()}
+
+    @cached_property
+    def postgres(self) -> Postgres | None:
+        """None where DATABASE_URL names another server."""
+        if os.environ.get("DATABASE_URL"):
+            return None
+        return Postgres(self.home.run / "postgres", self._port("postgres"), self.home.secret("postgres"))
+
+    @cached_property
+    def valkey(self) -> Valkey | None:
+        """None where REDIS_URL names another server."""
+        if os.environ.get("REDIS_URL"):
+            return None
+        return Valkey(self.home.run / "valkey", self._port("valkey"), self.home.secret("valkey"))
+
+    @property
+    def database_url(self) -> str:
+        return self.postgres.url if self.postgres else os.environ["DATABASE_URL"]
+
+    @property
+    def redis_url(self) -> str:
+        return self.valkey.url if self.valkey else os.environ["REDIS_URL"]
+
+    def up(self) -> None:
+        """Raises LocalStackError with the one sentence that says what is wrong."""
+        self.home.prepare()
+        with self.home.locked():
+            if not self.supervisor.is_alive():
+                self.supervisor.end_orphans()
+            self._check_ports()
+            self.supervisor.launch(self._programs())
+            self._start_servers()
+            self._start_application()
+            self._wait_until_well()
+            self._write_description()
+
+    def down(self) -> None:
+        if not self.home.run.exists():
+            _say("nothing is running")
+            return
+        with self.home.locked():
+            _say("stopping everything")
+            _say("stopped; the data stays in .run/" if self.supervisor.shutdown() else "nothing was running")
+
+    def status(self) -> bool:
+        """Print each program's state; True when all of them run."""
+        states = {name: self.supervisor.state(name) for name in self._programs()}
+        for name, state in states.items():
+            print(f"{name:10} {state.lower()}")
+        return set(states.values()) == {"RUNNING"}
+
+    def run(self, name: str) -> NoReturn:
+        """Become the program: what the supervisor starts."""
+        launch = self.home.read("launch.json")[name]
+        self.supervisor.become(name, launch["command"], launch["environment"])
+
+    def _programs(self) -> list[str]:
+        servers = [("postgres", self.postgres), ("valkey", self.valkey)]
+        return [name for name, server in servers if server] + list(processes.APPLICATION)
+
+    def _port(self, name: str) -> int:
+        """The server's port of last time, or a new one when somebody else took it meanwhile."""
+        known = self.home.read("ports.json")
+        port = known.get(name)
+        if port and (is_free(port) or self.supervisor.is_running(name)):
+            return int(port)
+        known[name] = free_port()
+        self.home.write("ports.json", known)
+        return int(known[name])
+
+    def _check_ports(self) -> None:
+        held = self.home.read("stack_ports.json") if self.supervisor.is_running("web") else {}
+        for name, port in self.ports.items():
+            if held.get(name) != port:
+                require_free(PORTS[name][0], port)
+
+    def _start_servers(self) -> None:
+        self._write_launch()
+        if self.postgres and not self.supervisor.is_running("postgres"):
+            _say(f"starting PostgreSQL {self.postgres.version} on {LOOPBACK}:{self.postgres.port}")
+            self.postgres.initialise()
+            self.supervisor.start("postgres")
+        if self.valkey and not self.supervisor.is_running("valkey"):
+            _say(f"starting Valkey on {LOOPBACK}:{self.valkey.port}")
+            self.valkey.initialise()
+            self.supervisor.start("valkey")
+        if self.postgres:
+            self.supervisor.wait("postgres", self.postgres.is_ready)
+            self.postgres.create_database()
+        if self.valkey:
+            self.supervisor.wait("valkey", self.valkey.is_ready)
+
+    def _start_application(self) -> None:
+        fingerprint = self.home.fingerprint(self._settings)
+        unchanged = self.home.read("application.json").get("fingerprint") == fingerprint
+        if unchanged and all(map(self.supervisor.is_running, processes.APPLICATION)):
+            _say("the application already runs this code")
+            return
+        self.home.write("application.json", {})
+        self.supervisor.stop(*processes.APPLICATION)
+        self._provision()
+        self._empty_metrics()
+        for name in ("web", "flower"):
+            require_free(PORTS[name][0], self.ports[name])
+        _say("starting web, worker, beat and Flower")
+        self.supervisor.start(*processes.APPLICATION)
+        self.home.write("stack_ports.json", self.ports)
+        self.home.write("application.json", {"fingerprint": fingerprint})
+
+    def _provision(self) -> None:
+        """Migrate; make the administrator and, the first time in this database, the API key."""
+        identity = "local" if self.postgres else hashlib.sha256(self.database_url.encode()).hexdigest()
+        known = self.home.read("api_key.json")
+        arguments = [] if known.get("database") == identity else [f"local-{secrets.token_hex(3)}"]
+        _say("migrating the database")
+        command = [sys.executable, "-m", "finops_project.local.provision", *arguments]
+        environment = self._settings | {
+            "FINOPS_ROLE": "command",
+            "DJANGO_SUPERUSER_USERNAME": ADMINISTRATOR,
+            "DJANGO_SUPERUSER_PASSWORD": self.home.secret("admin"),
+        }
+        log = self.home.logs / "migrate.log"
+        with log.open("w") as errors:
+            result = subprocess.run(
+                command,
+                env=environment,
+                cwd=self.home.source,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                check=False,
+            )
+        if result.returncode:
+            print(last_lines(log))
+            raise LocalStackError("The database could not be migrated: see the lines above and .run/logs/migrate.log.")
+        if arguments:
+            key = json.loads(result.stdout.strip().splitlines()[-1])["api_key"]
+            self.home.write("api_key.json", {"database": identity, "api_key": key})
+
+    def _empty_metrics(self) -> None:
+        """Counts of processes that are gone must not be added to those of the new ones."""
+        folder = self.home.run / "metrics"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+
+    def _wait_until_well(self) -> None:
+        _say("waiting until everything is well")
+        deadline = time.monotonic() + READY_SECONDS
+        answer: dict[str, Any] = {}
+        while answer.get("status") != "ok":
+            if time.monotonic() > deadline:
+                print(json.dumps(answer, indent=2))
+                raise LocalStackError(f"/ready did not say ok within {READY_SECONDS} s: its last answer is above.")
+            for name in processes.APPLICATION:
+                self.supervisor.expect_alive(name)
+            time.sleep(0.2 if answer else 0.05)
+            answer = self._ready()
+        for name in processes.APPLICATION:
+            self.supervisor.wait(name, lambda name=name: self.supervisor.is_running(name))  # type: ignore[misc]
+
+    def _ready(self) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.home.read('api_key.json').get('api_key', '')}"}
+        request = urllib.request.Request(f"{self._base_url}/ready", headers=headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+                body = response.read()
+        except urllib.error.HTTPError as error:
+            body = error.read()
+        except OSError as error:
+            return {"status": "down", "detail": str(error)}
+        try:
+            return dict(json.loads(body))
+        except ValueError:
+            return {"status": "down", "detail": body[:500].decode(errors="replace")}
+
+    @property
+    def _base_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['web']}"
+
+    @cached_property
+    def _settings(self) -> dict[str, str]:
+        """The environment that all application processes share."""
+        return processes.inherited_environment() | {
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "DJANGO_SETTINGS_MODULE": "finops_project.settings",
+            "DJANGO_SECRET_KEY": os.environ.get("DJANGO_SECRET_KEY") or self.home.secret("django"),
+            "FINOPS_ENV": os.environ.get("FINOPS_ENV") or "development",
+            "FINOPS_METRICS_TOKEN": os.environ.get("FINOPS_METRICS_TOKEN") or self.home.secret("metrics"),
+            "FINOPS_METRICS_PORT": str(self.ports["metrics"]),
+            "FINOPS_BEAT_SCHEDULE": str(self.home.run / "beat-schedule"),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _write_launch(self) -> None:
+        """Write down what each program runs; `run` reads it when the supervisor starts one."""
+        login = {"FLOWER_BASIC_AUTH": f"{ADMINISTRATOR}:{self.home.secret('admin')}"}
+        shared_metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.home.run / "metrics")}
+        launch: dict[str, Any] = {
+            "web": (processes.web_command(self.ports["web"]), shared_metrics),
+            "worker": (processes.worker_command(), shared_metrics),
+            "beat": (processes.beat_command(self.home.run / "beat-schedule"), {}),
+            "flower": (processes.flower_command(self.ports["flower"]), login),
+        }
+        content = {
+            name: {"command": command, "environment": self._settings | extra | {"FINOPS_ROLE": name}}
+            for name, (command, extra) in launch.items()
+        }
+        for name, server in (("postgres", self.postgres), ("valkey", self.valkey)):
+            if server:
+                command = [_absolute(server.command[0]), *server.command[1:]]
+                content[name] = {"command": command, "environment": processes.inherited_environment()}
+        self.home.write("launch.json", content)
+
+    def _write_description(self) -> None:
+        description = {
+            "base_url": self._base_url,
+            "flower_url": f"http://{LOOPBACK}:{self.ports['flower']}",
+            "admin_url": f"{self._base_url}/admin/",
+            "admin_user": ADMINISTRATOR,
+            "admin_password": self.home.secret("admin"),
+            "api_key": self.home.read("api_key.json")["api_key"],
+            "metrics_token": self._settings["FINOPS_METRICS_TOKEN"],
+            "database_url": self.database_url,
+            "redis_url": self.redis_url,
+        }
+        self.home.write("stack.json", description)
+        _say("everything is well; addresses and passwords are in .run/stack.json")
+        _say(f"API {description['base_url']}, admin {description['admin_url']}, Flower {description['flower_url']}")
+
+
+def _absolute(program: str) -> str:
+    return shutil.which(program) or program
+
+
+def _say(text: str) -> None:
+    print(f"finops: {text}", flush=True)
