@@ -1,0 +1,193 @@
+"""The sums beside the ledger, moved in the transaction that writes the lines.
+
+Added up in Python per batch, then written as one upsert per table, ordered by key: two drains that touch the same
+keys wait for each other instead of deadlocking.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from costs.booking import ADJUSTMENT, CHARGE, Line
+from costs.models import KnownOperation
+
+Key = tuple[Any, ...]
+OPERATIONS_LOCK = 2_400_001
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A counter table: its key columns with their types, and how a line finds its key."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    key: Callable[[Line, str], Key | None]
+
+
+@dataclass(slots=True)
+class Sums:
+    amount: Decimal = Decimal(0)
+    adjustments: Decimal = Decimal(0)
+    events: int = 0
+    unpriced: int = 0
+    deviating: int = 0
+
+    def add(self, line: Line) -> None:
+        amount = line.cost_amount
+        if amount is not None:
+            self.amount += amount
+            if line.entry_type == ADJUSTMENT:
+                self.adjustments += amount
+        self.events += line.entry_type == CHARGE
+        self.unpriced += line.unpriced
+        self.deviating += line.deviating
+
+
+def _hour(line: Line) -> datetime:
+    return line.timestamp.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _post_key(line: Line, operation: str) -> Key | None:
+    return (line.post_id, line.persona_id or "", line.cost_type) if line.post_id else None
+
+
+def _hourly_key(line: Line, operation: str) -> Key:
+    return _hour(line), line.persona_id or "", line.provider or "", line.cost_type, line.model or ""
+
+
+def _hourly_operation_key(line: Line, operation: str) -> Key:
+    return _hour(line), line.persona_id or "", operation
+
+
+def _daily_key(line: Line, operation: str) -> Key:
+    day = line.timestamp.astimezone(UTC).date()
+    return day, line.persona_id or "", line.provider or "", line.cost_type, line.model or "", operation
+
+
+POSTS = Table("costs_postcost", (("post_id", "text"), ("persona_id", "text"), ("cost_type", "text")), _post_key)
+_NAMES = (("persona_id", "text"), ("provider", "text"), ("cost_type", "text"), ("model", "text"))
+TABLES: tuple[Table, ...] = (
+    POSTS,
+    Table("costs_hourlycost", (("hour", "timestamptz"), *_NAMES), _hourly_key),
+    Table(
+        "costs_hourlyoperation",
+        (("hour", "timestamptz"), ("persona_id", "text"), ("operation", "text")),
+        _hourly_operation_key,
+    ),
+    Table("costs_dailycost", (("day", "date"), *_NAMES, ("operation", "text")), _daily_key),
+)
+SUMS = (
+    ("amount", "numeric"),
+    ("adjustments", "numeric"),
+    ("events", "bigint"),
+    ("unpriced", "bigint"),
+    ("deviating", "bigint"),
+)
+
+
+def add(lines: Sequence[Line]) -> None:
+    """Move every counter by these lines."""
+    operations = counted_operations(lines)
+    for table in TABLES:
+        sums: dict[Key, Sums] = {}
+        newest: dict[Key, datetime] = {}
+        for line, operation in zip(lines, operations, strict=True):
+            key = table.key(line, operation)
+            if key is None:
+                continue
+            if (found := sums.get(key)) is None:
+                found = sums[key] = Sums()
+            found.add(line)
+            if table is POSTS:
+                newest[key] = max(newest.get(key, line.timestamp), line.timestamp)
+        if sums:
+            _upsert(table, sums, newest)
+
+
+def counted_operations(lines: Sequence[Line]) -> list[str]:
+    """The operation that each line counts under: its own, or `other` beyond the persona's first 1,000."""
+    pairs = {(line.persona_id or "", line.operation) for line in lines if line.operation}
+    known = _known(pairs)
+    if unknown := pairs - known:
+        known |= _introduce(unknown)
+    return [_counted(line, known) for line in lines]
+
+
+def _counted(line: Line, known: set[tuple[str, str]]) -> str:
+    if not line.operation:
+        return ""
+    return line.operation if (line.persona_id or "", line.operation) in known else KnownOperation.OTHER
+
+
+def _known(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT persona_id, operation FROM costs_knownoperation"
+            " JOIN unnest(%s::text[], %s::text[]) AS wanted(persona_id, operation) USING (persona_id, operation)",
+            _transposed(pairs, 2),
+        )
+        return set(cursor.fetchall())
+
+
+# A line counts under one name for ever, so the 1,000 are taken under a lock. A persona that is full takes none.
+INTRODUCE = """
+WITH wanted AS (
+    SELECT persona_id, operation, row_number() OVER (PARTITION BY persona_id ORDER BY operation) AS place
+    FROM unnest(%s::text[], %s::text[]) AS t(persona_id, operation)
+    WHERE NOT EXISTS (SELECT FROM costs_knownoperation k
+                      WHERE k.persona_id = t.persona_id AND k.operation = t.operation)
+)
+INSERT INTO costs_knownoperation (persona_id, operation)
+SELECT persona_id, operation FROM wanted
+WHERE place + (SELECT count(*) FROM costs_knownoperation k WHERE k.persona_id = wanted.persona_id) <= %s
+ORDER BY persona_id, operation
+"""
+
+
+def _introduce(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        if _have_room(cursor, {persona for persona, _ in pairs}):
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [OPERATIONS_LOCK])
+            cursor.execute(INTRODUCE, [*_transposed(pairs, 2), KnownOperation.LIMIT])
+    return _known(pairs)
+
+
+def _have_room(cursor: Any, personas: set[str]) -> bool:
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM unnest(%s::text[]) AS p(persona_id) WHERE"
+        " (SELECT count(*) FROM costs_knownoperation k WHERE k.persona_id = p.persona_id) < %s)",
+        [sorted(personas), KnownOperation.LIMIT],
+    )
+    return bool(cursor.fetchone()[0])
+
+
+def _upsert(table: Table, sums: dict[Key, Sums], newest: dict[Key, datetime]) -> None:
+    columns = [*table.columns, *SUMS, *([("last_at", "timestamptz")] if newest else [])]
+    names = ", ".join(name for name, _ in columns)
+    arrays = ", ".join(f"%s::{kind}[]" for _, kind in columns)
+    key = ", ".join(name for name, _ in table.columns)
+    moves = [f"{name} = {table.name}.{name} + EXCLUDED.{name}" for name, _ in SUMS]
+    if newest:
+        moves.append(f"last_at = GREATEST({table.name}.last_at, EXCLUDED.last_at)")
+    statement = (
+        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) AS t({names}) ORDER BY {key}"
+        f" ON CONFLICT ({key}) DO UPDATE SET {', '.join(moves)}"
+    )
+    rows = [
+        (*at, found.amount, found.adjustments, found.events, found.unpriced, found.deviating, *_newest(newest, at))
+        for at, found in sums.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, _transposed(rows, len(columns)))
+
+
+def _newest(newest: dict[Key, datetime], key: Key) -> tuple[datetime, ...]:
+    return (newest[key],) if newest else ()
+
+
+def _transposed(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]

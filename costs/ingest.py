@@ -1,0 +1,176 @@
+"""Accept events: after `accept` returns, what it calls accepted is committed, once, and will be booked.
+
+One statement on the inbox connection writes the keys and ONE inbox row with the request's fresh events, so nothing
+is ever half accepted, whatever the caller's own transaction does. Booking is the drain's work.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+
+from costs import doorbell
+from costs.events import Event, InvalidEvent, canonical, check_window, completed, digest, encode, parse
+from costs.models import DEFAULT_SOURCE
+
+Status = Literal["accepted", "duplicate", "conflict", "rejected"]
+RETRY_SECONDS = (1, 2, 4)
+INBOX: Final = "inbox"
+# Stands for FINOPS_ACCEPT_OLDEST_DAYS, which is read at the call.
+CONFIGURED: Final = timedelta(0)
+
+# In id order: two clients that send the same ids in different orders wait for each other instead of deadlocking.
+ACCEPT = """
+WITH sent AS (
+    SELECT * FROM unnest(%(ids)s::text[], %(digests)s::bytea[], %(bodies)s::text[], %(posts)s::text[])
+        AS t(event_id, digest, body, post_id)
+), fresh AS (
+    INSERT INTO costs_eventkey (source, event_id, digest)
+    SELECT %(source)s, event_id, digest FROM sent ORDER BY event_id COLLATE "C"
+    ON CONFLICT DO NOTHING
+    RETURNING event_id
+), stored AS (
+    INSERT INTO costs_inboxrow (source, payload, event_count, post_ids)
+    SELECT %(source)s, '[' || string_agg(body, ',') || ']', count(*),
+           COALESCE(array_agg(DISTINCT post_id) FILTER (WHERE post_id <> ''), '{}')
+    FROM sent JOIN fresh USING (event_id)
+    HAVING count(*) > 0
+)
+SELECT event_id FROM fresh
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one event; detail is a sentence for rejected ones and conflicts."""
+
+    event_id: str | None
+    status: Status
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    position: int
+    event: Event
+    digest: bytes
+
+    @property
+    def event_id(self) -> str:
+        assert self.event.event_id is not None
+        return self.event.event_id
+
+
+def accept_window() -> timedelta:
+    return timedelta(days=settings.FINOPS_ACCEPT_OLDEST_DAYS)
+
+
+def accept(
+    bodies: Sequence[bytes],
+    *,
+    source: str,
+    at: datetime,
+    personas: Sequence[str] | None = None,
+    oldest: timedelta | None = CONFIGURED,
+    using: str = INBOX,
+) -> list[Receipt]:
+    """Durably accept up to 1,000 event bodies, one receipt for each, in order.
+
+    `personas` limits who may be written for (None: anybody); `oldest` is the accept window (None: no lower bound).
+    Raises django.db.OperationalError when Postgres is away: then nothing was accepted that is not a duplicate later.
+    """
+    window = accept_window() if oldest is CONFIGURED else oldest
+    receipts: list[Receipt | None] = [None] * len(bodies)
+    candidates = []
+    for position, body in enumerate(bodies):
+        try:
+            candidates.append(_candidate(position, body, at, personas, window))
+        except InvalidEvent as error:
+            receipts[position] = Receipt(_id_in(body), "rejected", str(error))
+    first = {candidate.event_id: candidate for candidate in reversed(candidates)}
+    fresh = _store(list(first.values()), source, using) if first else set()
+    known = _digests(source, [id_ for id_ in first if id_ not in fresh], using)
+    for candidate in candidates:
+        receipts[candidate.position] = _receipt(candidate, first[candidate.event_id], fresh, known)
+    if fresh:
+        doorbell.ring()
+    return [receipt for receipt in receipts if receipt]
+
+
+def track(fields: dict[str, Any], *, at: datetime) -> str:
+    """Accept one event of a Python caller and return its id, which a duplicate shares with the first.
+
+    Raises InvalidEvent when it is refused, or when the id was accepted before with another body.
+    """
+    (receipt,) = accept_patiently([encode(fields)], source=DEFAULT_SOURCE, at=at)
+    if receipt.status in ("rejected", "conflict") or receipt.event_id is None:
+        raise InvalidEvent(receipt.detail)
+    return receipt.event_id
+
+
+def accept_patiently(bodies: Sequence[bytes], *, source: str, at: datetime) -> list[Receipt]:
+    """`accept` for processes that can wait: three more tries while Postgres is away, then it raises."""
+    for seconds in RETRY_SECONDS:
+        try:
+            return accept(bodies, source=source, at=at)
+        except (OperationalError, InterfaceError):
+            connections[INBOX].close()
+            time.sleep(seconds)
+    return accept(bodies, source=source, at=at)
+
+
+def _candidate(
+    position: int, body: bytes, at: datetime, personas: Sequence[str] | None, oldest: timedelta | None
+) -> _Candidate:
+    event = parse(body)
+    check_window(event, at, oldest)
+    if personas is not None and event.persona_id not in personas:
+        raise InvalidEvent("persona_id: this key is bound to other personas")
+    return _Candidate(position, completed(event, at), digest(event))
+
+
+def _store(candidates: list[_Candidate], source: str, using: str) -> set[str]:
+    parameters = {
+        "source": source,
+        "ids": [candidate.event_id for candidate in candidates],
+        "digests": [candidate.digest for candidate in candidates],
+        "bodies": [canonical(candidate.event) for candidate in candidates],
+        "posts": [candidate.event.post_id or "" for candidate in candidates],
+    }
+    with connections[using].cursor() as cursor:
+        cursor.execute(ACCEPT, parameters)
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _digests(source: str, event_ids: list[str], using: str) -> dict[str, bytes]:
+    if not event_ids:
+        return {}
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT event_id, digest FROM costs_eventkey WHERE source = %s AND event_id = ANY(%s)", [source, event_ids]
+        )
+        return {event_id: bytes(found) for event_id, found in cursor.fetchall()}
+
+
+def _receipt(candidate: _Candidate, first: _Candidate, fresh: set[str], known: dict[str, bytes]) -> Receipt:
+    event_id = candidate.event_id
+    if event_id in fresh and candidate is first:
+        return Receipt(event_id, "accepted")
+    if candidate.digest == (first.digest if event_id in fresh else known[event_id]):
+        return Receipt(event_id, "duplicate")
+    return Receipt(event_id, "conflict", "event_id: was accepted before with another body, which stands")
+
+
+def _id_in(body: bytes) -> str | None:
+    """The id that a rejected body carries, if it can be read at all."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    event_id = found.get("event_id") if isinstance(found, dict) else None
+    return event_id if isinstance(event_id, str) and len(event_id) <= 255 else None

@@ -1,0 +1,165 @@
+"""Correct the past: compare lines with today's price book and write adjustments for what differs. Nothing is edited.
+
+A line is corrected at most once per price sheet, so a second run writes nothing. Amounts that callers gave stand.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F, Sum
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan
+
+from costs import ledger, partitions
+from costs.booking import ADJUSTMENT, COMPUTED, Line
+from costs.models import CostEvent
+from costs.models.ledger import CostEventQuerySet
+from costs.prices import current_book, keep_sheets
+from costs.pricing import Price, PriceBook, Sheet
+
+CHUNK = 1000
+# One repricing at a time: two with different prices would both correct the same old sum.
+LOCK = 2_400_002
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many lines were looked at, were given their first price, were corrected, and what that came to in dollars."""
+
+    seen: int = 0
+    newly_priced: int = 0
+    corrected: int = 0
+    change: Decimal = Decimal(0)
+
+    def plus(self, lines: list[Line], seen: int) -> "Outcome":
+        first = sum(line.unpriced == -1 for line in lines)
+        change = sum((line.cost_amount or Decimal(0) for line in lines), self.change)
+        return replace(
+            self,
+            seen=self.seen + seen,
+            newly_priced=self.newly_priced + first,
+            corrected=self.corrected + len(lines) - first,
+            change=change,
+        )
+
+
+def reprice(
+    start: datetime,
+    end: datetime,
+    *,
+    at: datetime,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Correct every computed line of [start, end); `progress` is told how many lines were looked at."""
+    return _correct(CostEvent.objects.in_period(start, end), at=at, dry_run=dry_run, progress=progress)
+
+
+def reprice_unpriced(*, at: datetime) -> Outcome:
+    """Price what had no price when it was booked and has one now."""
+    return _correct(CostEvent.objects.unpriced(), at=at, dry_run=False, progress=None)
+
+
+def _correct(
+    lines: CostEventQuerySet, *, at: datetime, dry_run: bool, progress: Callable[[int], None] | None
+) -> Outcome:
+    partitions.ensure_once(at)
+    outcome, last = Outcome(), None
+    while True:
+        with transaction.atomic():
+            _wait_for_other_runs()
+            chunk = list(_after(lines.charges().filter(evidence=COMPUTED), last)[:CHUNK])
+            if not chunk:
+                return outcome
+            written = _write(chunk, at=at, dry_run=dry_run)
+        last = (chunk[-1].timestamp, chunk[-1].pk)
+        outcome = outcome.plus(written, len(chunk))
+        if progress:
+            progress(outcome.seen)
+
+
+def _after(lines: CostEventQuerySet, last: tuple[datetime, int] | None) -> CostEventQuerySet:
+    ordered = lines.order_by("timestamp", "id")
+    if last is None:
+        return ordered
+    return ordered.filter(TupleGreaterThan(Tuple(F("timestamp"), F("id")), last))
+
+
+def _write(chunk: list[CostEvent], *, at: datetime, dry_run: bool) -> list[Line]:
+    sums = _sums_of_adjustments([line.pk for line in chunk])
+    found = list(_corrections(chunk, sums, current_book()))
+    if dry_run:
+        return [line for line, _ in found]
+    fresh = _claim_keys([(line.adjusts or 0, sheet.id) for line, sheet in found])
+    due = [(line, sheet) for line, sheet in found if (line.adjusts, sheet.id) in fresh]
+    keep_sheets([sheet for _, sheet in due])
+    ledger.write([line for line, _ in due], at=at)
+    return [line for line, _ in due]
+
+
+def _corrections(chunk: list[CostEvent], sums: dict[int, Decimal], prices: PriceBook) -> Iterator[tuple[Line, Sheet]]:
+    for line in chunk:
+        counted = line.counted
+        if counted is None:
+            continue
+        price = prices.price(
+            cost_type=line.cost_type, provider=line.provider, model=line.model, quantities=counted, at=line.timestamp
+        )
+        is_first = line.cost_amount is None and line.pk not in sums
+        booked = (line.cost_amount or Decimal(0)) + sums.get(line.pk, Decimal(0))
+        if price.amount is not None and (is_first or price.amount != booked):
+            yield _adjustment(line, price, price.amount - booked, is_first=is_first), price.sheet
+
+
+def _adjustment(line: CostEvent, price: Price, change: Decimal, *, is_first: bool) -> Line:
+    return Line(
+        event_id=line.event_id,
+        source=line.source,
+        post_id=line.post_id,
+        cost_type=line.cost_type,
+        cost_amount=change,
+        cost_metadata={},
+        persona_id=line.persona_id,
+        operation=line.operation,
+        provider=line.provider,
+        model=line.model,
+        timestamp=line.timestamp,
+        entry_type=ADJUSTMENT,
+        adjusts=line.pk,
+        evidence=COMPUTED,
+        quantities=line.quantities,
+        service_tier=line.service_tier,
+        usage=None,
+        computed_amount=price.amount,
+        price_sheet_id=price.sheet.id,
+        unpriced=-int(is_first),
+        deviating=0,
+        correlation_id=line.correlation_id,
+        request_id=line.request_id,
+        hold_id=line.hold_id,
+    )
+
+
+def _sums_of_adjustments(ids: list[int]) -> dict[int, Decimal]:
+    rows = CostEvent.objects.filter(adjusts__in=ids).values("adjusts").annotate(total=Sum("cost_amount"))
+    return {row["adjusts"]: row["total"] for row in rows}
+
+
+def _claim_keys(keys: list[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
+    """Those of (line, price sheet) that no adjustment stands under yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO costs_adjustmentkey (line_id, price_sheet_id)"
+            " SELECT * FROM unnest(%s::bigint[], %s::uuid[]) AS t(line_id, price_sheet_id) ORDER BY 1, 2"
+            " ON CONFLICT DO NOTHING RETURNING line_id, price_sheet_id",
+            [[line for line, _ in keys], [sheet for _, sheet in keys]],
+        )
+        return set(cursor.fetchall())
+
+
+def _wait_for_other_runs() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])

@@ -1,0 +1,65 @@
+"""Tasks of the ledger. Messages are doorbells: the inbox row is the work, and losing a message loses nothing."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery import Task, shared_task
+from celery.result import AsyncResult
+from django.db import InterfaceError, OperationalError
+from django.utils.timezone import now
+
+from costs import drain, ingest, partitions, reprice
+
+log = logging.getLogger(__name__)
+
+
+class DurableTask(Task):
+    """`delay()` and `apply_async()` return after the event is committed in Postgres; the broker is not needed."""
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        eta: object = None,
+        countdown: object = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Accept one event; the result's id is the event's. Raises InvalidEvent for one that is refused."""
+        if eta is not None or countdown is not None:
+            raise ValueError("track_cost takes no eta and no countdown: a cost is a fact, its time is `timestamp`")
+        if args:
+            raise TypeError("track_cost takes keyword arguments only: track_cost.delay(**event)")
+        return self.AsyncResult(ingest.track(dict(kwargs or {}), at=now()))
+
+
+@shared_task(base=DurableTask, bind=False, name="costs.tasks.track_cost")
+def track_cost(*, nudge: bool = False, **event: Any) -> None:
+    """A nudge drains the inbox. Sent by name through the broker an event arrives here: best effort, not durable."""
+    if event:
+        ingest.track(event, at=now())
+    _drain()
+
+
+@shared_task
+def sweep_inbox() -> None:
+    """Find what a lost nudge left behind."""
+    _drain()
+
+
+@shared_task
+def ensure_partitions() -> None:
+    partitions.ensure(now())
+
+
+@shared_task
+def reprice_unpriced() -> None:
+    reprice.reprice_unpriced(at=now())
+
+
+def _drain() -> None:
+    try:
+        drain.drain(at=now())
+    except (OperationalError, InterfaceError) as error:
+        log.warning("the drain stops until the next nudge: %s", error)
