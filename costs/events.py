@@ -51,6 +51,16 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     metadata: dict[str, Any] | None = None
 
 
+class _AmountAsSent(msgspec.Struct):
+    """Decoding makes 0 of -0; the sign is only in the text."""
+
+    amount: msgspec.Raw
+
+    @property
+    def is_negative(self) -> bool:
+        return bytes(self.amount).startswith(b"-")
+
+
 def exact(text: str) -> int | Decimal:
     """A JSON number without loss; one canonical value for 1, 1.0 and 1e0."""
     number = Decimal(text)
@@ -72,6 +82,8 @@ def parse(body: bytes) -> Event:
         raise InvalidEvent(_sentence(error)) from None
     if b"\\u0000" in body:
         _refuse_nul(event)
+    if event.amount == 0 and msgspec.json.decode(body, type=_AmountAsSent).is_negative:
+        raise InvalidEvent("amount: must not be negative, and -0 is no plain decimal")
     _check(event)
     return event
 

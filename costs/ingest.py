@@ -135,7 +135,7 @@ def _candidate(
 
 
 def _store(candidates: list[_Candidate], source: str, using: str) -> set[str]:
-    parameters = {
+    parameters: dict[str, Any] = {
         "source": source,
         "ids": [candidate.event_id for candidate in candidates],
         "digests": [candidate.digest for candidate in candidates],

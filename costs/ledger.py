@@ -25,7 +25,8 @@ def write(lines: Sequence[Line], *, at: datetime) -> None:
         raise TransactionManagementError("the ledger, its counters and what listens change together or not at all")
     if not lines:
         return
-    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+    # Django does not see a COPY fail by itself.
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         for line in lines:
             copy.write_row((*_row(line), at))
     counters.add(lines)

@@ -144,8 +144,8 @@ def _adjustment(line: CostEvent, price: Price, change: Decimal, *, is_first: boo
 
 
 def _sums_of_adjustments(ids: list[int]) -> dict[int, Decimal]:
-    rows = CostEvent.objects.filter(adjusts__in=ids).values("adjusts").annotate(total=Sum("cost_amount"))
-    return {row["adjusts"]: row["total"] for row in rows}
+    rows = CostEvent.objects.filter(adjusts__in=ids).values_list("adjusts").annotate(total=Sum("cost_amount"))
+    return {line: total for line, total in rows if line is not None}
 
 
 def _claim_keys(keys: list[tuple[int, UUID]]) -> set[tuple[int, UUID]]:

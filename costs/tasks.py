@@ -14,7 +14,7 @@ from costs import drain, ingest, partitions, reprice
 log = logging.getLogger(__name__)
 
 
-class DurableTask(Task):
+class DurableTask(Task):  # type: ignore[misc]  # Celery has no types
     """`delay()` and `apply_async()` return after the event is committed in Postgres; the broker is not needed."""
 
     def apply_async(

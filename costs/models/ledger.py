@@ -102,8 +102,8 @@ class CostEvent(models.Model):
 
     def explained(self) -> Price | None:
         """The price by the sheet that the line keeps: its components, formula, or why there is none."""
-        counted = self.counted
-        return counted and self.price_sheet and self.price_sheet.as_sheet().price(counted)
+        counted, sheet = self.counted, self.price_sheet
+        return sheet.as_sheet().price(counted) if counted and sheet else None
 
 
 class AdjustmentKey(models.Model):
