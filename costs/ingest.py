@@ -28,7 +28,7 @@ CONFIGURED: Final = timedelta(0)
 ACCEPT = """
 WITH sent AS (
     SELECT * FROM unnest(%(ids)s::text[], %(digests)s::bytea[], %(bodies)s::text[], %(posts)s::text[])
-        AS t(event_id, digest, body, post_id)
+        WITH ORDINALITY AS t(event_id, digest, body, post_id, place)
 ), fresh AS (
     INSERT INTO costs_eventkey (source, event_id, digest)
     SELECT %(source)s, event_id, digest FROM sent ORDER BY event_id COLLATE "C"
@@ -36,7 +36,7 @@ WITH sent AS (
     RETURNING event_id
 ), stored AS (
     INSERT INTO costs_inboxrow (source, payload, event_count, post_ids)
-    SELECT %(source)s, '[' || string_agg(body, ',') || ']', count(*),
+    SELECT %(source)s, '[' || string_agg(body, ',' ORDER BY place) || ']', count(*),
            COALESCE(array_agg(DISTINCT post_id) FILTER (WHERE post_id <> ''), '{}')
     FROM sent JOIN fresh USING (event_id)
     HAVING count(*) > 0

@@ -7,9 +7,11 @@ TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead; tests that sto
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from importlib import import_module
 
 import django
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.test import TransactionTestCase
@@ -47,8 +49,12 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
-    """The ledger refuses TRUNCATE, and that is what Django empties tables with after a test with committed data."""
+    """The ledger refuses TRUNCATE, and that is what Django empties tables with after a test with committed data.
+
+    The rates that ship with the engine come back afterwards.
+    """
     flush = TransactionTestCase._fixture_teardown
+    shipped_rates = import_module("costs.migrations.0005_default_rates")
 
     def flush_without_triggers(case: TransactionTestCase) -> None:
         with connection.cursor() as cursor:
@@ -58,6 +64,7 @@ def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("RESET session_replication_role")
+            shipped_rates.add(apps, connection.schema_editor())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush_without_triggers)
