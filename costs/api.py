@@ -1,0 +1,148 @@
+"""The ledger over HTTP: a view parses, calls one thing, renders."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.utils.timezone import now
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from costs import attribution, documentation, ingest
+from costs.breakdown import breakdown
+from costs.ingest import Receipt
+from costs.models import ApiKey, Scope
+from costs.problems import Problem, invalid
+
+log = logging.getLogger(__name__)
+
+MOST_EVENTS = 1000
+BREAKDOWN_PARAMETERS = ("start_date", "end_date", "timezone", "persona_id", "group_by")
+REQUIRED_PARAMETERS = ("start_date", "end_date")
+
+
+class KeyedView(APIView):
+    """A view for API keys; `required_scope` says which kind."""
+
+    required_scope: str = Scope.COSTS_READ
+
+    @staticmethod
+    def key_of(request: Request) -> ApiKey:
+        assert isinstance(request.auth, ApiKey), "HasScope lets nobody else in"
+        return request.auth
+
+
+class EventsView(KeyedView):
+    required_scope = Scope.EVENTS_WRITE
+
+    @extend_schema(**documentation.EVENTS)
+    def post(self, request: Request) -> Response:
+        """Accept cost events durably: up to 1,000 in {"events": [...]}, or one bare event.
+
+        A batch always answers 202 with one result for each event; a single event answers by its own status.
+        """
+        envelope = _envelope(request)
+        if "events" not in envelope:
+            (receipt,) = self._accept(request, [_body_of(request)])
+            return _single(receipt)
+        receipts = self._accept(request, _batch(envelope))
+        return Response({"results": [asdict(receipt) for receipt in receipts]}, status=202)
+
+    def _accept(self, request: Request, bodies: Sequence[bytes]) -> list[Receipt]:
+        key, started = self.key_of(request), time.monotonic()
+        receipts = ingest.accept(bodies, source=key.source, personas=key.visible_personas, at=now())
+        milliseconds = (time.monotonic() - started) * 1000
+        if milliseconds > settings.FINOPS_STORAGE_LATENCY_TARGET_MS:
+            log.warning("accepting %d events took %d ms", len(bodies), milliseconds)
+        return receipts
+
+
+class PostView(KeyedView):
+    @extend_schema(**documentation.POST)
+    def get(self, request: Request, post_id: str) -> Response:
+        """What a post cost: by type, line by line, how well described, and on what evidence."""
+        found = attribution.post_breakdown(
+            post_id, personas=self.key_of(request).visible_personas, cursor=request.query_params.get("cursor")
+        )
+        return _found(found, f"No cost of a post {post_id!r} is known.")
+
+
+class PostSummaryView(KeyedView):
+    @extend_schema(**documentation.POST_SUMMARY)
+    def get(self, request: Request, post_id: str) -> Response:
+        """A post at a glance, judged by the target and the alert threshold."""
+        found = attribution.post_summary(post_id, personas=self.key_of(request).visible_personas)
+        return _found(found, f"No cost of a post {post_id!r} is known.")
+
+
+class ExplainView(KeyedView):
+    @extend_schema(**documentation.EXPLAIN)
+    def get(self, request: Request, event_id: str) -> Response:
+        """Why an event costs what it costs: buckets x price x tier, the formula, and where each price stands."""
+        found = attribution.explain(
+            event_id, source=request.query_params.get("source"), personas=self.key_of(request).visible_personas
+        )
+        return _found(found, f"No booked event {event_id!r} is known.")
+
+
+class BreakdownView(KeyedView):
+    @extend_schema(**documentation.BREAKDOWN)
+    def get(self, request: Request) -> Response:
+        """Costs of a period by any grouping; the groups always add up to the total."""
+        asked = {name: request.query_params[name] for name in BREAKDOWN_PARAMETERS if name in request.query_params}
+        for name in REQUIRED_PARAMETERS:
+            if name not in asked:
+                raise invalid(name, "is required")
+        if unknown := sorted(set(request.query_params) - set(BREAKDOWN_PARAMETERS)):
+            raise invalid(unknown[0], f"is no parameter; these are: {', '.join(BREAKDOWN_PARAMETERS)}")
+        return Response(breakdown(**asked, personas=self.key_of(request).visible_personas))
+
+
+def _found(content: dict[str, Any] | None, otherwise: str) -> Response:
+    if content is None:
+        raise Problem(404, otherwise)
+    return Response(content)
+
+
+def _body_of(request: Request) -> bytes:
+    return request._request.body
+
+
+def _envelope(request: Request) -> dict[str, msgspec.Raw]:
+    """The outer object; what is in it stays as it was sent, to be decoded once."""
+    media_type = (request.content_type or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(media_type or "nothing", "The body must be application/json.")
+    try:
+        return msgspec.json.decode(_body_of(request), type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ParseError(f"The body is no JSON object: {error}") from None
+
+
+def _batch(envelope: dict[str, msgspec.Raw]) -> list[bytes]:
+    if unknown := sorted(set(envelope) - {"events"}):
+        raise invalid(unknown[0], "is no field beside events")
+    try:
+        events = msgspec.json.decode(envelope["events"], type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        raise invalid("events", "must be a list of events") from None
+    if len(events) > MOST_EVENTS:
+        raise Problem(413, f"events: at most {MOST_EVENTS:,} in one request, not {len(events):,}.")
+    return [bytes(event) for event in events]
+
+
+def _single(receipt: Receipt) -> Response:
+    if receipt.status == "rejected":
+        path, colon, sentence = receipt.detail.partition(": ")
+        is_path = bool(colon) and " " not in path
+        raise invalid(path, sentence) if is_path else invalid("", receipt.detail)
+    if receipt.status == "conflict":
+        raise Problem(409, receipt.detail, [("event_id", receipt.detail)])
+    return Response(asdict(receipt), status=200 if receipt.status == "duplicate" else 202)

@@ -1,0 +1,101 @@
+"""Who calls: API keys as bearer tokens, what a key may do, and how often."""
+
+import math
+import time
+from typing import Any, ClassVar
+
+from django.http import HttpRequest
+from django.utils.timezone import now
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+from costs.models import ApiKey
+from costs.models.keys import digest_of
+
+# A revoked key works for at most this long after it was revoked.
+CACHE_SECONDS = 1.0
+CACHE_LIMIT = 10_000
+LONGEST_SECRET = 200
+
+
+class _Recent:
+    """Keys by the digest of their secret, each with the moment from which it is looked up again."""
+
+    keys: ClassVar[dict[str, tuple[float, ApiKey | None]]] = {}
+
+
+def key_of(secret: str) -> ApiKey | None:
+    """The live key of this secret; None for an unknown or revoked one."""
+    digest, moment = digest_of(secret), time.monotonic()
+    known = _Recent.keys.get(digest)
+    if known and known[0] > moment:
+        return known[1]
+    found = ApiKey.objects.find(secret)
+    if len(_Recent.keys) >= CACHE_LIMIT:
+        _Recent.keys.clear()
+    _Recent.keys[digest] = (moment + CACHE_SECONDS, found)
+    return found
+
+
+def bearer_token(request: HttpRequest | Request) -> str | None:
+    """What stands behind `Authorization: Bearer`; None when nothing does."""
+    kind, _, token = get_authorization_header(request).partition(b" ")  # type: ignore[arg-type]
+    if kind.lower() != b"bearer" or not 0 < len(token) <= LONGEST_SECRET:
+        return None
+    return token.strip().decode(errors="replace")
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`request.auth` is the ApiKey; there is no user."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
+        if not get_authorization_header(request):
+            return None
+        token = bearer_token(request)
+        key = key_of(token) if token else None
+        if key is None:
+            raise AuthenticationFailed("The API key is unknown or revoked; send Authorization: Bearer <key>.")
+        return None, key
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="finops"'
+
+
+class HasScope(BasePermission):
+    """The key must have the view's `required_scope`."""
+
+    message = "This API key lacks the scope that is needed here."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not isinstance(request.auth, ApiKey):
+            return False
+        scope: str = view.required_scope  # type: ignore[attr-defined]
+        self.message = f"This API key lacks the scope {scope}."
+        return request.auth.allows(scope)
+
+
+class KeyOrStaff(BasePermission):
+    """For the documentation: any key, or a person of the admin."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return isinstance(request.auth, ApiKey) or bool(request.user and request.user.is_staff)
+
+
+class KeyRateLimit(BaseThrottle):
+    """The key's own requests per minute."""
+
+    _wait: float | None = None
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        if not isinstance(request.auth, ApiKey):
+            return True
+        waiting = request.auth.wait(now())
+        self._wait = math.ceil(waiting.total_seconds()) if waiting else None
+        return waiting is None
+
+    def wait(self) -> float | None:
+        return self._wait

@@ -1,0 +1,270 @@
+"""All settings. Every value an operator may change is an environment variable, read once, here."""
+
+from pathlib import Path
+from typing import Any
+
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+from finops_project.environment import Environment, database
+
+env = Environment()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+FINOPS_ENV = env.choice("FINOPS_ENV", "development", {"development", "production", "test"})
+FINOPS_ROLE = env.choice("FINOPS_ROLE", "command", {"web", "worker", "beat", "flower", "command"})
+PRODUCTION = FINOPS_ENV == "production"
+
+DEBUG = False
+# Without a secret of its own a production start is refused by `check --deploy`.
+SECRET_KEY = env.text("DJANGO_SECRET_KEY", "insecure-development-key")
+ALLOWED_HOSTS = env.words("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("DJANGO_CSRF_TRUSTED_ORIGINS", "")
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_prometheus",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "costs",
+    "alerts",
+    "controls",
+    "anomalies",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "finops_project.urls"
+WSGI_APPLICATION = "finops_project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Database. Web processes pool; a prefork child holds one connection; behind PgBouncer the pool is off.
+DATABASE_URL = env.text("DATABASE_URL", "postgresql://finops@127.0.0.1:5432/finops")
+FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 2)
+FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 20, least=1)
+FINOPS_PGBOUNCER = env.switch("FINOPS_PGBOUNCER", False)
+FINOPS_STATEMENT_TIMEOUT_MS = env.integer("FINOPS_STATEMENT_TIMEOUT_MS", 60_000)
+
+
+def _connection() -> dict[str, Any]:
+    options: dict[str, Any] = {"connect_timeout": 5}
+    if not FINOPS_PGBOUNCER:
+        options["options"] = f"-c statement_timeout={FINOPS_STATEMENT_TIMEOUT_MS} -c lock_timeout=10000"
+    pooled = FINOPS_ROLE == "web" and not FINOPS_PGBOUNCER
+    if pooled:
+        options["pool"] = {"min_size": FINOPS_DB_POOL_MIN, "max_size": FINOPS_DB_POOL_MAX, "timeout": 30}
+    entry = database(DATABASE_URL, role=FINOPS_ROLE, options=options)
+    entry["CONN_MAX_AGE"] = 0 if pooled else None
+    # A connection that broke while nobody used it is replaced before the next use, not by an error.
+    entry["CONN_HEALTH_CHECKS"] = True
+    entry["DISABLE_SERVER_SIDE_CURSORS"] = FINOPS_PGBOUNCER
+    return entry
+
+
+DATABASES = {
+    "default": _connection(),
+    # The same database on a connection of its own: a cost is kept even when the caller rolls back.
+    "inbox": _connection() | {"TEST": {"MIRROR": "default"}},
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.text("DJANGO_STATIC_ROOT", str(BASE_DIR / "staticfiles")))
+WHITENOISE_USE_FINDERS = not PRODUCTION
+# Tests make hundreds of handlers: none of them should list all static files first.
+WHITENOISE_AUTOREFRESH = FINOPS_ENV == "test"
+LOGIN_REDIRECT_URL = "/admin/"
+LOGIN_URL = "/admin/login/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_SSL_REDIRECT = PRODUCTION and env.switch("FINOPS_SSL_REDIRECT", True)
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+SECURE_HSTS_SECONDS = env.integer("FINOPS_HSTS_SECONDS", 31_536_000) if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+X_FRAME_OPTIONS = "DENY"
+
+# HTTP
+APPEND_SLASH = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("FINOPS_MAX_BODY_BYTES", 8 * 1024 * 1024)
+FINOPS_METRICS_TOKEN = env.text("FINOPS_METRICS_TOKEN")
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["costs.auth.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["costs.auth.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["costs.auth.KeyRateLimit"],
+    "DEFAULT_RENDERER_CLASSES": ["costs.rendering.ExactJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["costs.rendering.ExactJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "costs.problems.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "FinOps engine",
+    "DESCRIPTION": "A cost ledger with guardrails for teams that produce content with LLMs.",
+    "VERSION": "1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": ["costs.auth.ApiKeyAuthentication", "rest_framework.authentication.SessionAuthentication"],
+    "SERVE_PERMISSIONS": ["costs.auth.KeyOrStaff"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "DISABLE_ERRORS_AND_WARNINGS": False,
+}
+
+# Celery: the broker carries nudges, never money; so it may lose everything at any moment.
+CELERY_BROKER_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "socket_connect_timeout": 1,
+    # A worker's socket must outlive the blocking poll; a producer must never hang.
+    "socket_timeout": 5 if FINOPS_ROLE in {"worker", "flower"} else 1,
+    "health_check_interval": 25,
+}
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_SOFT_TIME_LIMIT = env.integer("FINOPS_TASK_TIMEOUT_SECONDS", 30, least=1)
+CELERY_TASK_TIME_LIMIT = 60
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.integer("FINOPS_MEMORY_THRESHOLD_MB", 400) * 1024
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_SEND_SENT_EVENT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Celery closes the database connection around every task unless this is set.
+CELERY_DB_REUSE_MAX = 10_000
+CELERY_BEAT_SCHEDULE_FILENAME = env.text("FINOPS_BEAT_SCHEDULE", "/tmp/finops-beat-schedule")  # noqa: S108
+CELERY_BEAT_SCHEDULE = {
+    "inbox-sweep": {"task": "costs.tasks.sweep_inbox", "schedule": 1.0, "options": {"expires": 5}},
+    "partitions": {"task": "costs.tasks.ensure_partitions", "schedule": 3600.0, "options": {"expires": 600}},
+    "reprice-unpriced": {"task": "costs.tasks.reprice_unpriced", "schedule": 300.0, "options": {"expires": 250}},
+}
+
+# What the specification calls the engine's config: each key is also an environment variable FINOPS_<KEY>.
+FINOPS_COST_THRESHOLD_PER_POST = env.number("FINOPS_COST_THRESHOLD_PER_POST", "0.02")
+FINOPS_ALERT_THRESHOLD_MULTIPLIER = env.number("FINOPS_ALERT_THRESHOLD_MULTIPLIER", "2.0")
+FINOPS_STORAGE_LATENCY_TARGET_MS = env.integer("FINOPS_STORAGE_LATENCY_TARGET_MS", 500)
+FINOPS_ANOMALY_DETECTION_ENABLED = env.switch("FINOPS_ANOMALY_DETECTION_ENABLED", True)
+FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS = env.integer("FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS", 30, least=1)
+FINOPS_ANOMALY_CHECK = "anomalies.detect.check"
+
+FINOPS_ACCEPT_OLDEST_DAYS = env.integer("FINOPS_ACCEPT_OLDEST_DAYS", 90, least=1)
+FINOPS_COST_EVENT_BATCH_SIZE = env.integer("FINOPS_COST_EVENT_BATCH_SIZE", 1000, least=1)
+FINOPS_MAX_CONCURRENT_TASKS = env.integer("FINOPS_MAX_CONCURRENT_TASKS", 50, least=1)
+FINOPS_WORKER_POOL_SIZE = env.integer("FINOPS_WORKER_POOL_SIZE", 10, least=1)
+FINOPS_INBOX_LEASE_SECONDS = env.integer("FINOPS_INBOX_LEASE_SECONDS", 20, least=1)
+
+
+def _page(title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{name}"),
+        # Every page of the same thing: its list, one of it, its history.
+        "active": lambda request: request.resolver_match.url_name.startswith(name.removesuffix("_changelist")),
+        "permission": lambda request: request.user.has_perm(permission),
+    }
+
+
+UNFOLD = {
+    "SITE_TITLE": "FinOps engine",
+    "SITE_HEADER": "FinOps engine",
+    "SITE_SUBHEADER": "Cost ledger",
+    "SITE_SYMBOL": "payments",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("costs/favicon.svg")},
+    ],
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "costs.admin.overview.context",
+    "STYLES": [lambda request: static("costs/admin.css")],
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Audit",
+                "items": [
+                    {"title": "Overview", "icon": "home", "link": reverse_lazy("admin:index")},
+                    _page("Posts", "article", "costs_post_changelist", "costs.view_costevent"),
+                    _page("Ledger lines", "receipt_long", "costs_costevent_changelist", "costs.view_costevent"),
+                ],
+            },
+            {
+                "title": "Intake",
+                "items": [
+                    _page("Dead letters", "report", "costs_deadletter_changelist", "costs.view_deadletter"),
+                    _page("Inbox", "inbox", "costs_inboxrow_changelist", "costs.view_inboxrow"),
+                ],
+            },
+            {
+                "title": "Prices",
+                "items": [
+                    _page("Prices", "sell", "costs_pricerate_changelist", "costs.view_pricerate"),
+                    _page("Price sheets", "request_quote", "costs_pricesheet_changelist", "costs.view_pricesheet"),
+                ],
+            },
+            {
+                "title": "Access",
+                "items": [
+                    _page("API keys", "key", "costs_apikey_changelist", "costs.view_apikey"),
+                    _page("Users", "person", "auth_user_changelist", "auth.view_user"),
+                    _page("Groups", "group", "auth_group_changelist", "auth.view_group"),
+                ],
+            },
+        ],
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("FINOPS_LOG_LEVEL", "INFO")},
+}
