@@ -34,14 +34,14 @@ lint: dev ## Check style, types, imports, migrations and production settings
 	@echo "lint: ruff"; $(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@echo "lint: types"; $(VENV) -m mypy
-	@echo "lint: imports"; .venv/bin/lint-imports
+	@echo "lint: imports"; $(VENV) .venv/bin/lint-imports
 	@echo "lint: migrations"; $(VENV) -W "ignore:Got an error checking a consistent migration history" manage.py makemigrations --check --dry-run
 	@echo "lint: production settings"; FINOPS_ENV=production DJANGO_ALLOWED_HOSTS=finops.example \
 		DJANGO_SECRET_KEY="$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(60))')" \
 		FINOPS_METRICS_TOKEN=lint $(VENV) manage.py check --deploy --fail-level WARNING
 
 lock: dev ## Pin the newest versions that requirements*.in allow, with hashes
-	@for name in $(LOCKS); do echo "lock: $$name.txt"; .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	@for name in $(LOCKS); do echo "lock: $$name.txt"; $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --upgrade $$name.in --output-file $$name.txt || exit 1; done
 
 clean: down ## Stop everything and remove .venv, caches and ALL DATA in .run/

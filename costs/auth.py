@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.http import HttpRequest
 from django.utils.timezone import now
@@ -11,10 +11,13 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from costs.models import ApiKey
 from costs.models.keys import digest_of
+
+if TYPE_CHECKING:
+    # views.py itself imports this module, by its name in the settings.
+    from rest_framework.views import APIView
 
 # A revoked key works for at most this long after it was revoked.
 CACHE_SECONDS = 1.0
@@ -70,7 +73,7 @@ class HasScope(BasePermission):
 
     message = "This API key lacks the scope that is needed here."
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         if not isinstance(request.auth, ApiKey):
             return False
         scope: str = view.required_scope  # type: ignore[attr-defined]
@@ -81,7 +84,7 @@ class HasScope(BasePermission):
 class KeyOrStaff(BasePermission):
     """For the documentation: any key, or a person of the admin."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         return isinstance(request.auth, ApiKey) or bool(request.user and request.user.is_staff)
 
 

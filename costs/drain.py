@@ -173,10 +173,8 @@ def _try(claims: list[Claim], *, at: datetime) -> None:
 
 def _book(claims: list[Claim], *, at: datetime) -> _Work:
     with transaction.atomic():
-        held = _take(claims)
-        booked = [
-            (claim, booking.book(stored(claim.payload), source=claim.source, prices=current_book())) for claim in held
-        ]
+        held, prices = _take(claims), current_book()
+        booked = [(claim, booking.book(stored(claim.payload), source=claim.source, prices=prices)) for claim in held]
         keep_sheets([sheet for _, made in booked for sheet in made.sheets])
         refused = [_dead_letter(claim, event, why) for claim, made in booked for event, why in made.refused]
         DeadLetter.objects.bulk_create(refused)

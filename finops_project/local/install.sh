@@ -35,8 +35,8 @@ if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
     "$python" -m venv .venv
 fi
 
-echo "finops: installing $lock (a few minutes the first time)"
+echo "finops: installing the packages of $lock into .venv (a minute or two the first time)"
 rm -f .venv/*.stamp
-.venv/bin/python -m pip install --require-hashes --requirement "$lock" ||
-    fail "The packages in $lock could not be installed: pip's reason is above."
+.venv/bin/python finops_project/local/packages.py "$lock" ||
+    fail "The packages of $lock could not be installed: the reason is above, all of pip's words in .venv/install.log."
 stamp_of "$lock" > ".venv/$lock.stamp"

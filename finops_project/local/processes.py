@@ -27,7 +27,7 @@ def web_command(port: int, *, processes: int = WEB_PROCESSES) -> list[str]:
     threads = ["--blocking-threads", str(WEB_THREADS), "--no-ws"]
     # A worker that is still starting misses its request to stop; the server would wait for it for ever.
     life = ["--respawn-failed-workers", "--workers-kill-timeout", "10"]
-    return [_script("granian"), "--interface", "wsgi", *options, *threads, *life, "finops_project.wsgi:application"]
+    return [*_script("granian"), "--interface", "wsgi", *options, *threads, *life, "finops_project.wsgi:application"]
 
 
 def worker_command(*, processes: int = WORKER_PROCESSES, name: str = "worker") -> list[str]:
@@ -48,5 +48,6 @@ def _celery(command: str) -> list[str]:
     return [sys.executable, "-m", "celery", "--app", "finops_project", command]
 
 
-def _script(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
+def _script(name: str) -> list[str]:
+    """Started by name of its interpreter: in a checkout that was moved, its first line names the old place."""
+    return [sys.executable, str(Path(sys.executable).parent / name)]
