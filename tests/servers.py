@@ -108,7 +108,7 @@ def redis_server(folder: Path | None = None) -> Iterator[Server]:
 def guard(pid: int) -> subprocess.Popen[bytes]:
     """Kill the process group when this process is gone, however it ended: its pipe closes then."""
     # A line on the pipe is the release; the end of the pipe is a death.
-    script = f"read -r _ || kill -KILL -- -{pid}"
+    script = f"read -r _ || kill -s KILL -- -{pid}"
     return subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
 
 

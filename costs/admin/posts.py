@@ -1,0 +1,135 @@
+"""Posts: which ones cost what lately, and for one of them every line with its price."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Self
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db.models import Max, Sum
+from django.http import HttpRequest, HttpResponse
+
+from costs import attribution
+from costs.admin.base import page
+from costs.admin.search import PAGE_MILLISECONDS, TooSlow, posts_beginning_with, within
+from costs.attribution import Target, rating_of
+from costs.models import CostEvent, Evidence, PostCost
+from costs.pricing import Price
+
+# The list of posts is made from the newest lines: no table holds posts by time or by cost.
+LINES_LOOKED_AT = 2_000
+LINES_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A charge with its price and what corrected it later."""
+
+    line: CostEvent
+    price: Price | None
+    adjustments: list[CostEvent]
+
+    @property
+    def amount(self) -> Decimal | None:
+        """What the charge costs today; None while it is unpriced."""
+        known = [entry.cost_amount for entry in (self.line, *self.adjustments) if entry.cost_amount is not None]
+        return sum(known, Decimal(0)) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class PostTotals:
+    """A post's counters, added up."""
+
+    post_id: str
+    amount: Decimal
+    adjustments: Decimal
+    charges: int
+    unpriced: int
+    deviating: int
+    last_at: datetime
+
+    @property
+    def is_over_target(self) -> bool:
+        return self.amount > settings.FINOPS_COST_THRESHOLD_PER_POST
+
+    @classmethod
+    def of(cls, post_ids: list[str]) -> list[Self]:
+        rows = PostCost.objects.filter(post_id__in=post_ids).values("post_id")
+        return [
+            cls(**row)
+            for row in rows.annotate(
+                amount=Sum("amount"),
+                adjustments=Sum("adjustments"),
+                charges=Sum("events"),
+                unpriced=Sum("unpriced"),
+                deviating=Sum("deviating"),
+                last_at=Max("last_at"),
+            )
+        ]
+
+
+def recent_posts(request: HttpRequest) -> HttpResponse:
+    _require_view(request)
+    q = request.GET.get("q", "").strip().replace("\x00", "")
+    order = "latest" if request.GET.get("order") == "latest" else "dearest"
+    try:
+        with within(PAGE_MILLISECONDS):
+            found = PostTotals.of(posts_beginning_with(q) if q else _latest_posts())
+    except TooSlow:
+        found = None
+    if found:
+        found.sort(key=lambda post: post.last_at if order == "latest" else post.amount, reverse=True)
+    return page(
+        request,
+        "costs/admin/posts.html",
+        title="Posts",
+        posts=found,
+        q=q,
+        order=order,
+        lines_looked_at=LINES_LOOKED_AT,
+        target=settings.FINOPS_COST_THRESHOLD_PER_POST,
+    )
+
+
+def one_post(request: HttpRequest) -> HttpResponse:
+    _require_view(request)
+    post_id = request.GET.get("id", "")
+    found = attribution.post_breakdown(post_id)
+    if found is None:
+        return page(request, "costs/admin/post_unknown.html", title="Unknown post", status=404, post_id=post_id)
+    target = Target.configured()
+    return page(
+        request,
+        "costs/admin/post.html",
+        title=f"Post {post_id}",
+        post_id=post_id,
+        found=found,
+        totals=next(iter(PostTotals.of([post_id])), None),
+        target=target.per_post,
+        rating=rating_of(found["total_cost"], target.per_post),
+        by_type=PostCost.objects.filter(post_id=post_id).order_by("-amount", "cost_type", "persona_id"),
+        evidence=[(Evidence(kind).label, sums) for kind, sums in found["evidence"].items() if sums["events"]],
+        steps=steps_of(post_id),
+        lines_shown=LINES_SHOWN,
+    )
+
+
+def steps_of(post_id: str) -> list[Step]:
+    """The newest charges in the order of time, each with its adjustments right beneath it."""
+    charges = CostEvent.objects.for_post(post_id).charges().order_by("-timestamp", "-id")[:LINES_SHOWN]
+    lines = list(charges.prefetch_related("price_sheet"))[::-1]
+    later: dict[int, list[CostEvent]] = {}
+    for entry in CostEvent.objects.filter(adjusts__in=[line.pk for line in lines]).order_by("created_at", "id"):
+        later.setdefault(entry.adjusts or 0, []).append(entry)
+    return [Step(line, line.explained(), later.get(line.pk, [])) for line in lines]
+
+
+def _latest_posts() -> list[str]:
+    lines = CostEvent.objects.order_by("-timestamp").values_list("post_id", flat=True)[:LINES_LOOKED_AT]
+    return list(dict.fromkeys(post_id for post_id in lines if post_id))
+
+
+def _require_view(request: HttpRequest) -> None:
+    if not request.user.has_perm("costs.view_costevent"):
+        raise PermissionDenied

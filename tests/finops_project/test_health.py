@@ -1,0 +1,76 @@
+"""/health, /ready and /metrics: what is told to whom."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from pytest_django import Settings
+
+from costs.models import InboxRow
+from finops_project import health
+from tests.costs.conftest import Ledger, amount_event
+from tests.costs.http import Caller
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+pytestmark = pytest.mark.django_db
+
+
+def test_the_process_lives() -> None:
+    assert Caller().get("/health") == (200, {"status": "ok"})
+
+
+class TestReadiness:
+    def test_a_stranger_learns_the_status_and_a_key_the_details(self) -> None:
+        assert Caller().get("/ready") == (200, {"status": "ok"})
+
+        _, body = Caller.with_key().get("/ready")
+        assert set(body["checks"]) == {"database", "migrations", "partitions", "inbox", "redis"}
+        assert all(check["status"] == "ok" for check in body["checks"].values())
+
+    def test_events_that_wait_too_long_are_degraded_and_not_down(self) -> None:
+        Ledger().accept([amount_event("1")])
+        InboxRow.objects.update(received_at=datetime.now(UTC) - timedelta(minutes=5))
+
+        status, body = Caller.with_key().get("/ready")
+
+        assert (status, body["status"]) == (200, "degraded")
+        assert "are workers running" in body["checks"]["inbox"]["detail"]
+
+    def test_a_missing_migration_is_down(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'costs' AND name LIKE '0006%'")
+
+        assert Caller().get("/ready") == (503, {"status": "down"})
+
+    def test_redis_away_is_degraded_within_a_second_or_two(self, settings: Settings) -> None:
+        settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
+
+        status, body = Caller.with_key().get("/ready")
+
+        assert (status, body["status"], body["checks"]["redis"]["status"]) == (200, "degraded", "degraded")
+
+    def test_partitions_that_run_out_are_told(self) -> None:
+        with pytest.raises(health.Unwell, match="is beat running"):
+            health._check_partitions(NOW + timedelta(days=400))
+
+
+class TestMetrics:
+    @pytest.mark.parametrize("token", [None, "wrong"])
+    def test_the_numbers_are_for_those_who_know_the_token(self, token: str | None, settings: Settings) -> None:
+        settings.FINOPS_METRICS_TOKEN = "right"
+
+        assert Caller(token).get("/metrics")[0] == 401
+
+    def test_without_a_configured_token_nobody_gets_in(self, settings: Settings) -> None:
+        settings.FINOPS_METRICS_TOKEN = ""
+
+        assert Caller().get("/metrics")[0] == 401
+
+    def test_prometheus_gets_its_text(self, settings: Settings, client: Client) -> None:
+        settings.FINOPS_METRICS_TOKEN = "right"
+
+        response = client.get("/metrics", headers={"Authorization": "Bearer right"})
+
+        assert response.status_code == 200
+        assert b"django_http_requests" in response.content
