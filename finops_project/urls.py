@@ -5,13 +5,13 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from finops_project import health
+from finops_project.health import health, metrics, ready
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
-    path("health", health.health),
-    path("ready", health.ready),
-    path("metrics", health.metrics),
+    path("health", health),
+    path("ready", ready),
+    path("metrics", metrics),
     path("admin/", admin.site.urls),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

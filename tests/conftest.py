@@ -53,7 +53,7 @@ def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
 
     The rates that ship with the engine come back afterwards.
     """
-    flush = TransactionTestCase._fixture_teardown
+    flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]  # not in the stubs
     shipped_rates = import_module("costs.migrations.0005_default_rates")
 
     def flush_without_triggers(case: TransactionTestCase) -> None:

@@ -38,7 +38,7 @@ class AppProcess:
             self._process = subprocess.Popen(
                 command,
                 cwd=SOURCE,
-                env=environment(role) | extra,
+                env={**environment(role), **extra},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

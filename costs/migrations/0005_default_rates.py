@@ -21,12 +21,12 @@ def add(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
             per=rate.per,
             effective_from=rate.effective_from,
             effective_to=rate.effective_to,
-            note=NOTE,
+            note=f"{NOTE}: {rate.version}",
         )
 
 
 def remove(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    apps.get_model("costs", "PriceRate").objects.filter(note=NOTE).delete()
+    apps.get_model("costs", "PriceRate").objects.filter(note__startswith=NOTE).delete()
 
 
 class Migration(migrations.Migration):

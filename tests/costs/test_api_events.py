@@ -37,7 +37,7 @@ class TestBatches:
 
     @pytest.mark.parametrize(("size", "status"), [(1000, 202), (1001, 413)])
     def test_a_request_holds_at_most_a_thousand_events(self, caller: Caller, size: int, status: int) -> None:
-        got, body = caller.post(PATH, {"events": [amount_event("1", event_id=str(number)) for number in range(size)]})
+        got, _ = caller.post(PATH, {"events": [amount_event("1", event_id=str(number)) for number in range(size)]})
 
         assert got == status
         assert EventKey.objects.count() == (1000 if status == 202 else 0)

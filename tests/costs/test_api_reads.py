@@ -76,7 +76,9 @@ class TestBreakdown:
             ]
         )
 
-        status, body = caller.get("/costs/breakdown", start_date="2026-11-24", end_date="2026-11-24", group_by="persona_id")
+        status, body = caller.get(
+            "/costs/breakdown", start_date="2026-11-24", end_date="2026-11-24", group_by="persona_id"
+        )
 
         assert (status, body["total_cost"]) == (200, 3)
         assert body["groups"] == [

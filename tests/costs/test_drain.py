@@ -110,7 +110,9 @@ class TestBooking:
         assert "ours" in explained.reason
         assert PostCost.objects.get().unpriced == 1
 
-    @pytest.mark.parametrize(("given", "deviating"), [("0.007575", 0), ("0.0075751", 1), ("0.007425", 0), ("0.0074", 1)])
+    @pytest.mark.parametrize(
+        ("given", "deviating"), [("0.007575", 0), ("0.0075751", 1), ("0.007425", 0), ("0.0074", 1)]
+    )
     def test_a_given_amount_stands_and_one_that_is_over_a_percent_off_is_counted(
         self, ledger: Ledger, given: str, deviating: int
     ) -> None:

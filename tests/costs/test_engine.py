@@ -16,8 +16,7 @@ from costs import threads
 from costs.drain import drain
 from costs.engine import EngineConfig, PostCostAttributor, ViralFinOpsEngine
 from costs.events import InvalidEvent
-from costs.models import CostEvent, InboxRow, PriceRate
-from costs.pricing import default_rates
+from costs.models import CostEvent, InboxRow
 from tests.costs.conftest import Ledger, amount_event
 
 committed = pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
@@ -38,16 +37,6 @@ def _threads_end_with_the_test(request: pytest.FixtureRequest) -> Iterator[None]
         request.getfixturevalue("db")
     yield
     threads.close_shared()
-
-
-@pytest.fixture
-def rates(db: None) -> None:
-    """The shipped rates, which emptying the tables takes away."""
-    for rate in default_rates():
-        kept = {"unit_price": rate.unit_price, "per": rate.per, "effective_from": rate.effective_from}
-        PriceRate.objects.get_or_create(
-            kind=rate.kind, provider=rate.provider or "", model=rate.model or "", bucket=rate.bucket, defaults=kept
-        )
 
 
 def booked(event_id: str) -> CostEvent:
@@ -104,7 +93,7 @@ def test_a_call_without_a_known_price_answers_none() -> None:
 
 
 @committed
-def test_infrastructure_is_counted_in_hours_of_cores_and_gigabytes(rates: None) -> None:
+def test_infrastructure_is_counted_in_hours_of_cores_and_gigabytes() -> None:
     answer = ViralFinOpsEngine().track_infrastructure_cost_sync(
         resource_type="kubernetes",
         service="persona_runtime",
@@ -122,7 +111,7 @@ def test_infrastructure_is_counted_in_hours_of_cores_and_gigabytes(rates: None) 
 
 
 @committed
-def test_minutes_that_a_clock_measured_are_taken_with_all_their_digits(rates: None) -> None:
+def test_minutes_that_a_clock_measured_are_taken_with_all_their_digits() -> None:
     answer = ViralFinOpsEngine().track_infrastructure_cost_sync(
         "kubernetes", "runtime", 0.3333333333333333, 1, 1.2345678901234567e-05, **WHO
     )
@@ -131,7 +120,7 @@ def test_minutes_that_a_clock_measured_are_taken_with_all_their_digits(rates: No
 
 
 @committed
-def test_vector_queries_are_counted_as_reads(rates: None) -> None:
+def test_vector_queries_are_counted_as_reads() -> None:
     answer = ViralFinOpsEngine().track_vector_db_cost_sync("search", 250, "hooks", **WHO)
 
     line = booked(answer["event_id"])

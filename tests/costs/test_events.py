@@ -104,8 +104,22 @@ class TestAmounts:
     @pytest.mark.parametrize(
         "amount",
         [
-            *("NaN", "Infinity", "-0", "-0.0", "-1", '"-1"', "1e400", "1000000000", "0.0000000000001", "true", "[]", '""'),
-            *('"NaN"', '"Infinity"', '"1_0"', '"１"', '" 1"', '"1 "', '"0x1"', '"1e400"', '"1e999999999"'),
+            *(
+                "NaN",
+                "Infinity",
+                "-0",
+                "-0.0",
+                "-1",
+                '"-1"',
+                "1e400",
+                "1000000000",
+                "0.0000000000001",
+                "true",
+                "[]",
+                '""',
+            ),
+            *('"NaN"', '"Infinity"', '"1_0"', '" 1"', '"1 "', '"0x1"', '"1e400"', '"1e999999999"'),
+            '"\N{FULLWIDTH DIGIT ONE}"',
         ],
     )
     def test_everything_else_is_refused_with_a_sentence(self, amount: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.db import connections, transaction
 
 from costs import ingest
-from costs.events import encode
+from costs.events import InvalidEvent, encode
 from costs.models import EventKey, InboxRow
 from tests.costs.conftest import Ledger, amount_event, usage_event
 
@@ -76,9 +76,9 @@ class TestReceipts:
 class TestDurability:
     @committed
     def test_a_cost_is_kept_when_the_callers_transaction_rolls_back(self) -> None:
-        with pytest.raises(RuntimeError, match="rolled back"), transaction.atomic():
+        with transaction.atomic():
             ingest.track(amount_event("1", event_id="a"), at=NOW)
-            raise RuntimeError("rolled back")
+            transaction.set_rollback(True)
 
         assert EventKey.objects.filter(event_id="a").exists()
         assert InboxRow.objects.count() == 1
@@ -88,9 +88,9 @@ class TestDurability:
         assert ingest.track(amount_event("1", event_id="a"), at=NOW) == "a"
         assert ingest.track(amount_event("1", event_id="a"), at=NOW) == "a"
 
-        with pytest.raises(ingest.InvalidEvent, match="another body"):
+        with pytest.raises(InvalidEvent, match="another body"):
             ingest.track(amount_event("2", event_id="a"), at=NOW)
-        with pytest.raises(ingest.InvalidEvent, match="usage or amount"):
+        with pytest.raises(InvalidEvent, match="usage or amount"):
             ingest.track({"cost_type": "cdn"}, at=NOW)
 
     @committed

@@ -9,7 +9,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.db.utils import DataError, InternalError
 
-from costs import booking, ledger as writing, partitions
+from costs import booking, partitions
+from costs import ledger as writing
 from costs.events import completed, encode, parse
 from costs.models import CostEvent
 from costs.pricing import PriceBook

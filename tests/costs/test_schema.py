@@ -1,5 +1,7 @@
 """The OpenAPI document is what the service does: tried by a machine that reads it."""
 
+from typing import Any
+
 import pytest
 import schemathesis
 from django.core.management import call_command
@@ -10,8 +12,6 @@ from costs.models import ApiKey, Scope
 from finops_project.wsgi import application
 
 EXAMPLES = 60
-# A schema cannot say that an end lies after its start or that parts stay within their total: such data answers 422.
-BEYOND_SCHEMAS = [positive_data_acceptance]
 
 
 @pytest.mark.slow
@@ -25,9 +25,10 @@ def test_every_answer_is_a_documented_one() -> None:
     for operation in schema.get_all_operations():
 
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(case=operation.ok().as_strategy())
-        def answers_as_documented(case: schemathesis.Case) -> None:
-            case.call_and_validate(headers=headers, excluded_checks=BEYOND_SCHEMAS)
+        @given(case=operation.ok().as_strategy())  # type: ignore[union-attr]  # an invalid schema has failed before
+        def answers_as_documented(case: schemathesis.Case[Any]) -> None:
+            # A schema cannot say that an end lies after its start, or parts within their total: that answers 422.
+            case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])
 
         answers_as_documented()
         tried += 1
