@@ -25,7 +25,7 @@ class Table:
 
     name: str
     columns: tuple[tuple[str, str], ...]
-    key: Callable[[Line, str], Key | None]
+    key: Callable[[Line, datetime, str], Key | None]
 
 
 @dataclass(slots=True)
@@ -47,25 +47,20 @@ class Sums:
         self.deviating += line.deviating
 
 
-def _hour(line: Line) -> datetime:
-    return line.timestamp.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-
-
-def _post_key(line: Line, operation: str) -> Key | None:
+def _post_key(line: Line, hour: datetime, operation: str) -> Key | None:
     return (line.post_id, line.persona_id or "", line.cost_type) if line.post_id else None
 
 
-def _hourly_key(line: Line, operation: str) -> Key:
-    return _hour(line), line.persona_id or "", line.provider or "", line.cost_type, line.model or ""
+def _hourly_key(line: Line, hour: datetime, operation: str) -> Key:
+    return hour, line.persona_id or "", line.provider or "", line.cost_type, line.model or ""
 
 
-def _hourly_operation_key(line: Line, operation: str) -> Key:
-    return _hour(line), line.persona_id or "", operation
+def _hourly_operation_key(line: Line, hour: datetime, operation: str) -> Key:
+    return hour, line.persona_id or "", operation
 
 
-def _daily_key(line: Line, operation: str) -> Key:
-    day = line.timestamp.astimezone(UTC).date()
-    return day, line.persona_id or "", line.provider or "", line.cost_type, line.model or "", operation
+def _daily_key(line: Line, hour: datetime, operation: str) -> Key:
+    return hour.date(), line.persona_id or "", line.provider or "", line.cost_type, line.model or "", operation
 
 
 POSTS = Table("costs_postcost", (("post_id", "text"), ("persona_id", "text"), ("cost_type", "text")), _post_key)
@@ -91,12 +86,12 @@ SUMS = (
 
 def add(lines: Sequence[Line]) -> None:
     """Move every counter by these lines."""
-    operations = counted_operations(lines)
+    operations, hours = counted_operations(lines), [_hour(line) for line in lines]
     for table in TABLES:
         sums: dict[Key, Sums] = {}
         newest: dict[Key, datetime] = {}
-        for line, operation in zip(lines, operations, strict=True):
-            key = table.key(line, operation)
+        for line, hour, operation in zip(lines, hours, operations, strict=True):
+            key = table.key(line, hour, operation)
             if key is None:
                 continue
             if (found := sums.get(key)) is None:
@@ -106,6 +101,10 @@ def add(lines: Sequence[Line]) -> None:
                 newest[key] = max(newest.get(key, line.timestamp), line.timestamp)
         if sums:
             _upsert(table, sums, newest)
+
+
+def _hour(line: Line) -> datetime:
+    return line.timestamp.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def counted_operations(lines: Sequence[Line]) -> list[str]:
@@ -181,8 +180,14 @@ def _upsert(table: Table, sums: dict[Key, Sums], newest: dict[Key, datetime]) ->
         (*at, found.amount, found.adjustments, found.events, found.unpriced, found.deviating, *_newest(newest, at))
         for at, found in sums.items()
     ]
+    values = [_array(kind, column) for (_, kind), column in zip(columns, zip(*rows, strict=True), strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(statement, _transposed(rows, len(columns)))
+        cursor.execute(statement, values)
+
+
+def _array(kind: str, column: Sequence[Any]) -> list[str] | str:
+    """A column as a parameter. Numbers and times need no escaping, and one text is bound far faster than a list."""
+    return list(column) if kind == "text" else f"{{{','.join(map(str, column))}}}"
 
 
 def _newest(newest: dict[Key, datetime], key: Key) -> tuple[datetime, ...]:

@@ -23,33 +23,48 @@ class Doorbell:
 
     def __init__(self, publish: Callable[[], object]) -> None:
         self._publish = publish
-        self._rung = threading.Event()
-        self._owner = 0
-        self._starting = threading.Lock()
+        self._begin_anew()
+        # A forked child inherits the object, but neither the thread nor locks that somebody will ever release.
+        os.register_at_fork(after_in_child=self._begin_anew)
 
     def ring(self) -> None:
-        # A prefork child inherits the object but not the thread.
-        if self._owner != os.getpid():
+        """Never raises: the event is committed already."""
+        if not self._is_started:
             self._start()
         self._rung.set()
 
+    def _begin_anew(self) -> None:
+        self._rung = threading.Event()
+        self._starting = threading.Lock()
+        self._is_started = False
+
     def _start(self) -> None:
         with self._starting:
-            if self._owner == os.getpid():
+            if self._is_started:
                 return
-            self._rung = threading.Event()
-            threading.Thread(target=self._work, name="doorbell", daemon=True).start()
-            self._owner = os.getpid()
+            try:
+                threading.Thread(target=self._work, name="doorbell", daemon=True).start()
+            except RuntimeError as error:
+                # Too many threads, or a process that is ending.
+                log.warning("no nudges from this process, the sweep will find the work: %s", error)
+            self._is_started = True
 
     def _work(self) -> None:
-        pause = threading.Event()
+        pause, was_delivered = threading.Event(), True
         while self._rung.wait():
             self._rung.clear()
-            try:
-                self._publish()
-            except Exception as error:
-                log.warning("nudge not delivered, the sweep will find the work: %s", error)
+            was_delivered = self._deliver(complain=was_delivered)
             pause.wait(COALESCE_SECONDS)
+
+    def _deliver(self, *, complain: bool) -> bool:
+        try:
+            self._publish()
+        except Exception as error:
+            # Once for each outage: every process tries five times a second.
+            if complain:
+                log.warning("nudges are not delivered, the sweep will find the work: %s", error)
+            return False
+        return True
 
 
 def _publish() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
@@ -28,6 +29,9 @@ CRASHES, ERRORS = 3, 5
 # After this many failures a row is drained event by event.
 FAILURES_TOGETHER = 2
 POLL_SECONDS = 0.02
+# SQLSTATE classes: connection, rolled back for another transaction, out of resources, lock not free, shutting down.
+CONNECTION_LOST = "08"
+PASSING_STATES = (CONNECTION_LOST, "40", "53", "55", "57P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +73,27 @@ class _Work:
 
 
 def drain(*, at: datetime, seconds: float = 20.0) -> int:
-    """Book until nothing is waiting or the time is up; returns how many events were taken from the inbox.
+    """Book what is waiting, until the time is up; returns how many events were taken from the inbox.
 
+    What arrives meanwhile is booked too while it comes in full batches; a trickle waits for its own nudge.
     Raises OperationalError when Postgres goes away: then the rows wait for the next drain.
     """
     partitions.ensure_once(at)
     started, total = time.monotonic(), 0
     while (elapsed := time.monotonic() - started) < seconds:
         moment = at + timedelta(seconds=elapsed)
-        taken = sum(_process(_claim(company.condition, company.rows), at=moment) for company in COMPANIES)
-        if not taken:
+        fresh, *troubled = [_process(_claim(company.condition, company.rows), at=moment) for company in COMPANIES]
+        total += fresh + sum(troubled)
+        if fresh <= _trickle() and not any(troubled):
             break
-        total += taken
     return total
+
+
+def _trickle() -> int:
+    """A claim of so few events took all there was. To claim again at once would book the next few one by one, at six
+    times the work for each; whoever sent them has rung, and rings are 200 ms apart.
+    """
+    return min(settings.FINOPS_COST_EVENT_BATCH_SIZE, FRESH.rows) // 10
 
 
 def drain_post(post_id: str, *, at: datetime, seconds: float = 1.0) -> None:
@@ -159,16 +171,24 @@ def _process_troubled(claim: Claim, *, at: datetime) -> None:
 def _try(claims: list[Claim], *, at: datetime) -> None:
     try:
         work = _book(claims, at=at)
-    except (OperationalError, InterfaceError):
-        _give_back(claims)
-        raise
     except Exception as error:
         # The one place that must survive anything an event can hold: the row keeps the reason.
+        if _is_passing(error):
+            _give_back(claims)
+            raise
         log.exception("%d inbox rows could not be booked", len(claims))
         _note_failure(claims, error)
     else:
         if work.lines:
             events_recorded.send_robust(sender=Line, lines=work.lines, at=at)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the database failed and not the rows: it went away, was full, or broke a deadlock. A timeout counts."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    state: str = getattr(error.__cause__, "sqlstate", None) or CONNECTION_LOST
+    return state.startswith(PASSING_STATES)
 
 
 def _book(claims: list[Claim], *, at: datetime) -> _Work:
@@ -240,30 +260,58 @@ def _update(claims: list[Claim], moves: str, parameters: dict[str, Any]) -> None
         )
 
 
-# json, not jsonb: every number keeps its digits.
 SPLIT = """
 WITH whole AS (DELETE FROM costs_inboxrow WHERE id = %s AND attempts = %s RETURNING *)
 INSERT INTO costs_inboxrow (source, payload, event_count, post_ids, received_at, attempts, errors, last_error)
-SELECT source, '[' || event || ']', 1, array_remove(ARRAY[NULLIF(event ->> 'post_id', '')], NULL), received_at,
+SELECT source, '[' || event || ']', 1, array_remove(ARRAY[NULLIF(post_id, '')], NULL), received_at,
        attempts - 1, LEAST(errors, attempts - 1), last_error
-FROM whole, json_array_elements(payload::json) AS event
-"""
-QUARANTINE = """
-WITH whole AS (DELETE FROM costs_inboxrow WHERE id = %s AND attempts = %s RETURNING *)
-INSERT INTO costs_deadletter (source, event_id, post_id, persona_id, payload, reason, attempts, replayed_by)
-SELECT source, COALESCE(event ->> 'event_id', ''), COALESCE(event ->> 'post_id', ''),
-       COALESCE(event ->> 'persona_id', ''), event, %s, attempts, ''
-FROM whole, json_array_elements(payload::json) AS event
+FROM whole, unnest(%s::text[], %s::text[]) AS t(event, post_id)
 """
 
 
 def _split(claim: Claim) -> None:
     """One row for each event: from here on they fail or succeed alone."""
+    events = _events_in(claim.payload)
+    if not events:
+        return _quarantine(claim, "its payload is no list of events")
+    posts = [_text_in(event, "post_id", 255) for event in events]
     with connection.cursor() as cursor:
-        cursor.execute(SPLIT, [claim.id, claim.attempts])
+        cursor.execute(SPLIT, [claim.id, claim.attempts, events, posts])
 
 
 def _quarantine(claim: Claim, reason: str) -> None:
+    """Set the row's events aside, each alone; what is no list of events stays whole."""
     log.error("inbox row %d is set aside as a dead letter: %s", claim.id, reason)
-    with connection.cursor() as cursor:
-        cursor.execute(QUARANTINE, [claim.id, claim.attempts, reason])
+    events = _events_in(claim.payload) or [claim.payload]
+    with transaction.atomic():
+        if _take([claim]):
+            DeadLetter.objects.bulk_create(_unread_letter(claim, event, reason) for event in events)
+
+
+def _events_in(payload: str) -> list[str]:
+    """The text of each event, digit by digit as it is stored; empty when the payload cannot be read."""
+    try:
+        return [bytes(event).decode() for event in msgspec.json.decode(payload, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, RecursionError):
+        return []
+
+
+def _unread_letter(claim: Claim, payload: str, reason: str) -> DeadLetter:
+    return DeadLetter(
+        source=claim.source,
+        event_id=_text_in(payload, "event_id", 255),
+        post_id=_text_in(payload, "post_id", 255),
+        persona_id=_text_in(payload, "persona_id", 100),
+        payload=payload,
+        reason=reason,
+        attempts=claim.attempts,
+    )
+
+
+def _text_in(payload: str, name: str, length: int) -> str:
+    """A name from an event that may be anything."""
+    try:
+        value = msgspec.json.decode(payload).get(name)
+    except (msgspec.DecodeError, RecursionError, AttributeError):
+        return ""
+    return value.replace("\0", "")[:length] if isinstance(value, str) else ""

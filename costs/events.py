@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -22,6 +22,8 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 PLAIN_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 AMOUNT_LIMIT = Decimal(1_000_000_000)
 MONEY_DECIMALS = 12
+# Python's own context would round to 28 digits.
+EVERY_DIGIT = Context(prec=10_000)
 METADATA_BYTES = 8 * 1024
 METADATA_DEPTH = 5
 FUTURE = timedelta(minutes=10)
@@ -66,7 +68,8 @@ def exact(text: str) -> int | Decimal:
     number = Decimal(text)
     if not -200 < number.adjusted() < 200:
         raise ValueError(f"The number {text[:40]} is out of range")
-    return int(number) if number == number.to_integral_value() and number.adjusted() < 18 else number.normalize()
+    is_small_integer = number.adjusted() < 18 and number == number.to_integral_value()
+    return int(number) if is_small_integer else number.normalize(EVERY_DIGIT)
 
 
 _decoder = msgspec.json.Decoder(Event, float_hook=exact)

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 
 from costs import doorbell
-from costs.events import Event, InvalidEvent, canonical, check_window, completed, digest, encode, parse
+from costs.events import Event, InvalidEvent, canonical, check_window, completed, digest, encode, new_id, parse
 from costs.models import DEFAULT_SOURCE
 
 Status = Literal["accepted", "duplicate", "conflict", "rejected"]
@@ -100,7 +100,9 @@ def accept(
             candidates.append(_candidate(position, body, at, personas, window))
         except InvalidEvent as error:
             receipts[position] = Receipt(_id_in(body), "rejected", str(error))
-    first = {candidate.event_id: candidate for candidate in reversed(candidates)}
+    first: dict[str, _Candidate] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.event_id, candidate)
     fresh = _store(list(first.values()), source, using) if first else set()
     known = _digests(source, [id_ for id_ in first if id_ not in fresh], using)
     for candidate in candidates:
@@ -115,6 +117,9 @@ def track(fields: dict[str, Any], *, at: datetime) -> str:
 
     Raises InvalidEvent when it is refused, or when the id was accepted before with another body.
     """
+    if fields.get("event_id") in (None, ""):
+        # Chosen before the first try: if its answer is lost after the commit, the next try finds a duplicate.
+        fields = fields | {"event_id": new_id(at)}
     (receipt,) = accept_patiently([encode(fields)], source=DEFAULT_SOURCE, at=at)
     if receipt.status in ("rejected", "conflict") or receipt.event_id is None:
         raise InvalidEvent(receipt.detail)
@@ -122,7 +127,10 @@ def track(fields: dict[str, Any], *, at: datetime) -> str:
 
 
 def accept_patiently(bodies: Sequence[bytes], *, source: str, at: datetime) -> list[Receipt]:
-    """`accept` for processes that can wait: three more tries while Postgres is away, then it raises."""
+    """`accept` for processes that can wait: three more tries while Postgres is away, then it raises.
+
+    Every body needs an event_id, else a try whose answer was lost counts twice.
+    """
     for seconds in RETRY_SECONDS:
         try:
             return accept(bodies, source=source, at=at)

@@ -11,6 +11,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 from costs.events import exact
+from costs.pricing import plain
 
 _decoder = msgspec.json.Decoder(float_hook=exact)
 
@@ -49,7 +50,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Decimal):
-        return msgspec.Raw(f"{value.normalize():f}".encode() if value else b"0")
+        return msgspec.Raw(plain(value).encode() if value else b"0")
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value

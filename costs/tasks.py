@@ -34,10 +34,12 @@ class DurableTask(Task):  # type: ignore[misc]  # Celery has no types
         return self.AsyncResult(ingest.track(dict(kwargs or {}), at=now()))
 
 
-@shared_task(base=DurableTask, bind=False, name="costs.tasks.track_cost")
-def track_cost(*, nudge: bool = False, **event: Any) -> None:
+@shared_task(base=DurableTask, bind=True, name="costs.tasks.track_cost")
+def track_cost(self: DurableTask, *, nudge: bool = False, **event: Any) -> None:
     """A nudge drains the inbox. Sent by name through the broker an event arrives here: best effort, not durable."""
     if event:
+        # A message is delivered again when its worker dies.
+        event["event_id"] = event.get("event_id") or self.request.id
         ingest.track(event, at=now())
     _drain()
 

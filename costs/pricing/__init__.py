@@ -11,7 +11,7 @@ from costs.pricing.dialects import DIALECTS
 from costs.pricing.library import LIBRARY_VERSION
 from costs.pricing.normalise import normalise
 from costs.pricing.rates import Rate
-from costs.pricing.sheet import Component, Price, Sheet
+from costs.pricing.sheet import Component, Price, Sheet, plain
 from costs.pricing.usage import Quantities, UsageError
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "UsageError",
     "default_rates",
     "normalise",
+    "plain",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from costs import drain
 from costs.booking import Line
@@ -64,6 +65,16 @@ class TestBooking:
 
         assert CostEvent.objects.total() == 3
         assert not InboxRow.objects.exists()
+
+    @pytest.mark.parametrize("batch", [1, 1000])
+    def test_a_backlog_of_many_batches_is_booked_in_one_go(
+        self, ledger: Ledger, settings: Settings, batch: int
+    ) -> None:
+        settings.FINOPS_COST_EVENT_BATCH_SIZE = batch
+        for _ in range(12):
+            ledger.accept([amount_event("1"), amount_event("1")], at=NOW)
+
+        assert drain.drain(at=NOW) == 24
 
     def test_a_line_says_everything_that_the_event_said(self, ledger: Ledger) -> None:
         usage = {"dialect": "openai_chat", "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -154,6 +154,14 @@ class TestStoring:
         assert again.metadata == {"x": Decimal("0.1")}
         assert again.timestamp == NOW
 
+    def test_not_even_a_number_of_forty_digits_is_rounded(self) -> None:
+        number = Decimal("123456789012345678901234567890.1234567891")
+        event = completed(parse(encode(amount_event("1", metadata={"x": number}))), NOW)
+
+        (again,) = stored(f"[{canonical(event)}]")
+
+        assert again.metadata == {"x": number}
+
     def test_an_event_without_an_id_gets_one_in_the_order_of_time(self) -> None:
         event = parse(encode(amount_event("1")))
 

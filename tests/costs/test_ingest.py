@@ -7,7 +7,7 @@ from django.db import connections, transaction
 
 from costs import ingest
 from costs.events import InvalidEvent, encode
-from costs.models import EventKey, InboxRow
+from costs.models import CostEvent, EventKey, InboxRow
 from tests.costs.conftest import Ledger, amount_event, usage_event
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -23,6 +23,13 @@ class TestReceipts:
         assert [receipt.status for receipt in receipts] == ["duplicate", "accepted", "accepted"]
         row = InboxRow.objects.latest("id")
         assert (row.event_count, row.post_ids) == (2, ["p"])
+
+    def test_events_of_a_request_are_booked_in_the_order_they_were_sent(self, ledger: Ledger) -> None:
+        ledger.accept([amount_event("1", event_id="known")])
+        ledger.record([amount_event("1", event_id=name) for name in ("z", "a", "known", "m")])
+
+        booked = CostEvent.objects.order_by("id").values_list("event_id", flat=True)
+        assert list(booked) == ["known", "z", "a", "m"]
 
     def test_a_request_of_duplicates_leaves_no_row(self, ledger: Ledger) -> None:
         ledger.accept([amount_event("1", event_id="a")])
