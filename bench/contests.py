@@ -1,0 +1,58 @@
+"""The registry: which figure is measured against which yardstick, and with how many events."""
+
+from functools import partial
+
+from bench.engine import Engine, Stage
+from bench.plain.celery import KEPT_QUEUE, STOCK_QUEUE
+from bench.rounds import Contest, Trial
+from bench.supply import Supply
+from bench.yardsticks import Yardsticks
+
+
+def contests(supply: Supply) -> list[Contest]:
+    return [*(_delays(supply, threads) for threads in (1, 4)), _drain(supply), _booked(supply)]
+
+
+def _delays(supply: Supply, threads: int) -> Contest:
+    suffix, said = ("", "1 thread") if threads == 1 else (f"_{threads}", f"{threads} threads")
+    stock = partial(Yardsticks(supply).stock_delay, threads=threads)
+    single = partial(Engine(supply).delay_single, threads=threads)
+    return Contest(
+        Trial(f"stock_delay{suffix}", stock, 2_000, f"stock .delay() of an empty task to Redis, {said}, not durable"),
+        [Trial(f"delay_single{suffix}", single, 2_000, f"track_cost.delay(), {said}, durable on return, no workers")],
+    )
+
+
+def _drain(supply: Supply) -> Contest:
+    copy = "COPY of priced lines over one connection, encoded by Python, all indexes and triggers"
+    said = "one process, inbox filled beforehand with rows of {}, pricing and counters included"
+    engine = Engine(supply)
+    return Contest(
+        Trial("raw_copy", Yardsticks(supply).raw_copy, 50_000, copy),
+        [
+            Trial("drain", partial(engine.drain, batch=1000), 20_000, said.format("1,000 events")),
+            Trial("drain_single", partial(engine.drain, batch=1), 5_000, said.format("1 event")),
+        ],
+    )
+
+
+def _booked(supply: Supply) -> Contest:
+    engine, stage = Engine(supply), Stage(supply)
+    naive = "one Celery task with one objects.create() for each event, priced before, 2 worker processes"
+    stock = partial(Yardsticks(supply).naive_celery_orm, queue=STOCK_QUEUE)
+    kept = partial(Yardsticks(supply).naive_celery_orm, queue=KEPT_QUEUE)
+    until = "until booked by 2 worker processes"
+    http = [
+        Trial(f"http_{batch}", partial(stage.http, batch=batch), events, f"POST of {batch:,}, 4 clients, {until}")
+        for batch, events in ((1, 2_000), (100, 10_000), (1000, 20_000))
+    ]
+    return Contest(
+        Trial("naive_celery_orm", stock, 1_000, f"{naive}, stock settings: a database connection for each task"),
+        [
+            Trial("naive_celery_orm_kept", kept, 2_000, f"{naive}, connections kept by CELERY_DB_REUSE_MAX"),
+            Trial("delay_priced", engine.delay_priced, 2_000, f"track_cost.delay(), 1 thread, {until}"),
+            *http,
+            Trial("ingest_batch", engine.ingest_batch, 20_000, f"accept in batches of 1,000, {until}"),
+        ],
+        stage,
+    )

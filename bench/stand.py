@@ -1,0 +1,44 @@
+"""The test stand: servers of this run alone, and the application's processes on them. All end with the run."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+
+from tests import processes
+from tests.servers import postgres_server, redis_server
+
+
+@contextmanager
+def servers() -> Iterator[None]:
+    """PostgreSQL and Valkey with default durability; Django is set up on them, the database migrated."""
+    with postgres_server() as postgres, redis_server() as redis:
+        os.environ |= {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "FINOPS_ENV": "test",
+            "FINOPS_ROLE": "command",
+            "FINOPS_LOG_LEVEL": "WARNING",
+            "DJANGO_SETTINGS_MODULE": "finops_project.settings",
+        }
+        django.setup()
+        call_command("migrate", interactive=False, verbosity=0)
+        yield
+
+
+@contextmanager
+def plain_worker(*options: str, count: int = 2, **extra: str) -> Iterator[None]:
+    """The yardstick's worker; ready when it takes its first task."""
+    command = [sys.executable, "-m", "celery", "--app", "bench.plain", "worker", "--concurrency", str(count), *options]
+    settings = {"DJANGO_SETTINGS_MODULE": "bench.plain.settings"}
+    with tempfile.TemporaryDirectory(prefix="finops-bench-") as folder:
+        process = processes.AppProcess(command, "worker", Path(folder) / "plain.log", settings | extra)
+        try:
+            yield
+        finally:
+            process.close()
