@@ -6,24 +6,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
 from django.conf import settings
 from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from costs import attribution, documentation, ingest
 from costs.breakdown import breakdown
+from costs.envelope import body_of, events_in
 from costs.ingest import Receipt
 from costs.models import ApiKey, Scope
 from costs.problems import Problem, invalid
 
 log = logging.getLogger(__name__)
 
-MOST_EVENTS = 1000
 BREAKDOWN_PARAMETERS = ("start_date", "end_date", "timezone", "persona_id", "group_by")
 REQUIRED_PARAMETERS = ("start_date", "end_date")
 
@@ -48,11 +46,12 @@ class EventsView(KeyedView):
 
         A batch always answers 202 with one result for each event; a single event answers by its own status.
         """
-        envelope = _envelope(request)
-        if "events" not in envelope:
-            (receipt,) = self._accept(request, [_body_of(request)])
+        body = body_of(request._request)
+        events = events_in(body)
+        if events is None:
+            (receipt,) = self._accept(request, [body])
             return _single(receipt)
-        receipts = self._accept(request, _batch(envelope))
+        receipts = self._accept(request, events)
         return Response({"results": [asdict(receipt) for receipt in receipts]}, status=202)
 
     def _accept(self, request: Request, bodies: Sequence[bytes]) -> list[Receipt]:
@@ -109,33 +108,6 @@ def _found(content: dict[str, Any] | None, otherwise: str) -> Response:
     if content is None:
         raise Problem(404, otherwise)
     return Response(content)
-
-
-def _body_of(request: Request) -> bytes:
-    return request._request.body
-
-
-def _envelope(request: Request) -> dict[str, msgspec.Raw]:
-    """The outer object; what is in it stays as it was sent, to be decoded once."""
-    media_type = (request.content_type or "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType(media_type or "nothing", "The body must be application/json.")
-    try:
-        return msgspec.json.decode(_body_of(request), type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ParseError(f"The body is no JSON object: {error}") from None
-
-
-def _batch(envelope: dict[str, msgspec.Raw]) -> list[bytes]:
-    if unknown := sorted(set(envelope) - {"events"}):
-        raise invalid(unknown[0], "is no field beside events")
-    try:
-        events = msgspec.json.decode(envelope["events"], type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
-        raise invalid("events", "must be a list of events") from None
-    if len(events) > MOST_EVENTS:
-        raise Problem(413, f"events: at most {MOST_EVENTS:,} in one request, not {len(events):,}.")
-    return [bytes(event) for event in events]
 
 
 def _single(receipt: Receipt) -> Response:

@@ -6,8 +6,10 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
+from costs import examples
 from costs.booking import COMPUTED, REPORTED
 from costs.breakdown import GROUPS
+from costs.envelope import MOST_EVENTS
 from costs.pricing import DIALECTS
 
 Schema = dict[str, Any]
@@ -30,7 +32,12 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
 
 
 def _object(required: dict[str, Schema], **optional: Schema) -> Schema:
-    return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
+    return {
+        "type": "object",
+        "properties": {**required, **optional},
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 def _list(items: Schema) -> Schema:
@@ -51,6 +58,7 @@ PROBLEMS = {
     403: "The key lacks the scope.",
     404: "Unknown, or none of this key's personas'.",
     409: "The id was accepted before with another body, which stands.",
+    411: "The body came in chunks, without a Content-Length.",
     413: "Too much for one request.",
     415: "The body is not application/json.",
     422: "A field or parameter is wrong: `errors` says which and why.",
@@ -66,6 +74,10 @@ def _answers(ok: dict[int, Schema], *problems: int) -> dict[Any, Schema]:
         for status in sorted({401, 403, 429, 503, *problems})
     }
     return {**{(status, JSON): schema for status, schema in ok.items()}, **wrong}
+
+
+def _answer(name: str, value: examples.Example, status: int = 200) -> OpenApiExample:
+    return OpenApiExample(name, value=value, response_only=True, status_codes=[status])
 
 
 def _query(name: str, description: str, *, required: bool = False, kind: Any = OpenApiTypes.STR) -> OpenApiParameter:
@@ -115,7 +127,7 @@ BATCH: Schema = {
     "required": ["events"],
     "additionalProperties": False,
     # Free objects: one bad event is answered in its own result and does not refuse the others.
-    "properties": {"events": {"type": "array", "maxItems": 1000, "items": {"type": "object"}}},
+    "properties": {"events": {"type": "array", "maxItems": MOST_EVENTS, "items": {"type": "object"}}},
 }
 STATUSES = ["accepted", "duplicate", "conflict", "rejected"]
 RECEIPT = _object(
@@ -125,28 +137,19 @@ RECEIPT = _object(
         "detail": {"type": "string", "description": "Why it was refused, with the path of the field."},
     }
 )
-EXAMPLE_EVENT = {
-    "event_id": "call-1",
-    "timestamp": "2026-11-23T12:00:00Z",
-    "post_id": "post_001",
-    "persona_id": "ai_jesus",
-    "cost_type": "openai_api",
-    "operation": "hook_generation",
-    "provider": "openai",
-    "model": "gpt-4o",
-    "usage": {"input_tokens": 1000, "cache_read_tokens": 200, "output_tokens": 500},
-}
-
 EVENTS: dict[str, Any] = {
     "operation_id": "accept_events",
     "tags": ["costs"],
     "request": {JSON: {"oneOf": [BATCH, EVENT]}},
     "responses": _answers(
-        {202: {"oneOf": [_object({"results": _list(RECEIPT)}), RECEIPT]}, 200: RECEIPT}, 400, 409, 413, 415, 422
+        {202: {"oneOf": [_object({"results": _list(RECEIPT)}), RECEIPT]}, 200: RECEIPT}, 400, 409, 411, 413, 415, 422
     ),
     "examples": [
-        OpenApiExample("One event", value=EXAMPLE_EVENT, request_only=True),
-        OpenApiExample("A batch", value={"events": [EXAMPLE_EVENT]}, request_only=True),
+        OpenApiExample("One event", value=examples.EVENT, request_only=True),
+        OpenApiExample("A batch", value={"events": [examples.EVENT]}, request_only=True),
+        _answer("One event, accepted", examples.ACCEPTED, 202),
+        _answer("A batch, each event with its result", examples.RESULTS, 202),
+        _answer("One event, sent again", examples.DUPLICATE),
     ],
 }
 
@@ -158,6 +161,7 @@ EVIDENCE = {
 POST: dict[str, Any] = {
     "operation_id": "get_post",
     "tags": ["costs"],
+    "examples": [_answer("A post with one call", examples.POST)],
     "parameters": [_query("cursor", "The `cursor` of an earlier answer, for older lines of the audit trail.")],
     "responses": _answers(
         {
@@ -211,6 +215,7 @@ POST: dict[str, Any] = {
 POST_SUMMARY: dict[str, Any] = {
     "operation_id": "get_post_summary",
     "tags": ["costs"],
+    "examples": [_answer("A cheap post", examples.POST_SUMMARY)],
     "responses": _answers(
         {
             200: _object(
@@ -244,6 +249,7 @@ PRICE: Schema = {
 EXPLAIN: dict[str, Any] = {
     "operation_id": "explain_event",
     "tags": ["costs"],
+    "examples": [_answer("A call priced by its tokens", examples.EXPLANATION)],
     "parameters": [_query("source", "Which source's event, where several used the same id.")],
     "responses": _answers(
         {
@@ -281,6 +287,7 @@ EXPLAIN: dict[str, Any] = {
 BREAKDOWN: dict[str, Any] = {
     "operation_id": "get_breakdown",
     "tags": ["costs"],
+    "examples": [_answer("A day by type and model", examples.BREAKDOWN)],
     "parameters": [
         _query("start_date", "A date in `timezone`, or an RFC 3339 time.", required=True),
         _query("end_date", "A date, which is included, or a time, which is not.", required=True),

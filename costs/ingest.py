@@ -23,6 +23,7 @@ RETRY_SECONDS = (1, 2, 4)
 INBOX: Final = "inbox"
 # Stands for FINOPS_ACCEPT_OLDEST_DAYS, which is read at the call.
 CONFIGURED: Final = timedelta(0)
+LONGEST_ID = 255
 
 # In id order: two clients that send the same ids in different orders wait for each other instead of deadlocking.
 # The bodies come as one text: as an array each of their quotes would be escaped, which took half of the accept.
@@ -182,11 +183,14 @@ def _receipt(candidate: _Candidate, first: _Candidate, fresh: set[str], known: d
     return Receipt(event_id, "conflict", "event_id: was accepted before with another body, which stands")
 
 
+class _Identity(msgspec.Struct):
+    event_id: str | None = None
+
+
 def _id_in(body: bytes) -> str | None:
-    """The id that a rejected body carries, if it can be read at all."""
+    """The id that a rejected body carries, if it can be read at all. Nothing else is decoded, however much there is."""
     try:
-        found = msgspec.json.decode(body)
+        event_id = msgspec.json.decode(body, type=_Identity).event_id
     except (msgspec.DecodeError, RecursionError):
         return None
-    event_id = found.get("event_id") if isinstance(found, dict) else None
-    return event_id if isinstance(event_id, str) and len(event_id) <= 255 else None
+    return event_id if event_id and len(event_id) <= LONGEST_ID else None

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
-from django.views import defaults
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.views import csrf, defaults
 from rest_framework import exceptions
 
 from costs.periods import InvalidQuery
@@ -62,6 +62,8 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem(503, "The database is away: nothing was stored.", headers={"Retry-After": str(RETRY_SECONDS)})
     if isinstance(error, RequestDataTooBig):
         return Problem(413, "The body is larger than the limit: send fewer events in one request.")
+    if isinstance(error, UnreadablePostError):
+        return Problem(400, "The body ended early.")
     if isinstance(error, Http404):
         return Problem(404, "There is nothing here.")
     if isinstance(error, PermissionDenied):
@@ -74,28 +76,36 @@ def problem_of(error: Exception) -> Problem | None:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, RequestDataTooBig):
         return Problem(413, "The body is larger than the limit.").response()
+    if isinstance(exception, DisallowedHost):
+        return Problem(400, "This host name is not served here: DJANGO_ALLOWED_HOSTS names those that are.").response()
     return Problem(400, "The request cannot be understood.").response()
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if _is_read_by_a_person(request):
+    if is_read_by_a_person(request):
         return defaults.permission_denied(request, exception)
     return Problem(403, "This is not allowed.").response()
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    if is_read_by_a_person(request):
+        return csrf.csrf_failure(request, reason)
+    return Problem(403, "This needs the CSRF token of the admin.").response()
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if _is_read_by_a_person(request):
+    if is_read_by_a_person(request):
         return defaults.page_not_found(request, exception)
     return Problem(404, "There is nothing here.").response()
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if _is_read_by_a_person(request):
+    if is_read_by_a_person(request):
         return defaults.server_error(request)
     return Problem(500, "This is a fault of the service; it was logged.").response()
 
 
-def _is_read_by_a_person(request: HttpRequest) -> bool:
+def is_read_by_a_person(request: HttpRequest) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 

@@ -4,6 +4,7 @@ import hmac
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import Any
 
 import redis
@@ -12,7 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.utils.timezone import now
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
 from django_prometheus.exports import ExportToDjangoView
 
 from costs import partitions
@@ -25,6 +26,8 @@ REDIS_SECONDS = 1
 # A healthy drain empties the inbox within a second or two.
 OLDEST_WAITING = timedelta(seconds=30)
 DATABASE, MIGRATIONS = "database", "migrations"
+View = Callable[[HttpRequest], HttpResponse]
+READING = ("GET", "HEAD")
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
 
@@ -32,13 +35,26 @@ class Unwell(Exception):
     """A part of the service is not as it should be; the message says how."""
 
 
-@require_safe
+def _only_read(view: View) -> View:
+    """Another method is a problem of its own, not the admin's page about a missing CSRF token."""
+
+    @csrf_exempt
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if request.method not in READING:
+            return Problem(405, "This can only be read.", headers={"Allow": ", ".join(READING)}).response()
+        return view(request)
+
+    return guarded
+
+
+@_only_read
 def health(request: HttpRequest) -> HttpResponse:
     """The process lives. Asks nobody."""
     return _json({"status": OK})
 
 
-@require_safe
+@_only_read
 def ready(request: HttpRequest) -> HttpResponse:
     """503 only without Postgres or with missing migrations; everything else is degraded. Details need a key."""
     checks = _checked(now())
@@ -48,7 +64,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     return _json(content, status=503 if status == DOWN else 200)
 
 
-@require_safe
+@_only_read
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format, for those who know the metrics token."""
     token, expected = bearer_token(request) or "", settings.FINOPS_METRICS_TOKEN

@@ -25,6 +25,9 @@ class Caller:
     def get(self, path: str, **parameters: Any) -> tuple[int, Any]:
         return self._read(self._client.get(path, parameters, headers=self._headers))
 
+    def call(self, method: str, path: str) -> tuple[int, Any]:
+        return self._read(self._client.generic(method.upper(), path, headers=self._headers))
+
     def post(self, path: str, body: object, content_type: str = "application/json") -> tuple[int, Any]:
         content = body if isinstance(body, bytes) else json.dumps(body, default=str).encode()
         return self._read(self._client.post(path, content, content_type=content_type, headers=self._headers))

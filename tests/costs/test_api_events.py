@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from costs import api, documentation
 from costs.models import EventKey, InboxRow, Scope
 from tests.costs.conftest import amount_event, usage_event
 from tests.costs.http import Caller
@@ -138,7 +137,3 @@ class TestKeys:
 
         assert status == 403
         assert "events:write" in problem["detail"]
-
-
-def test_the_bound_of_a_request_is_that_of_the_documentation() -> None:
-    assert documentation.BATCH["properties"]["events"]["maxItems"] == api.MOST_EVENTS

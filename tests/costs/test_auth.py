@@ -3,16 +3,19 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
+from django.test import Client
 
-from costs import auth
+from costs import auth, urls
+from costs.api import KeyedView
 from costs.models import ApiKey, Scope
 from tests.costs.http import Caller
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
-PATHS = ["/costs/post/p", "/costs/post/p/summary", "/costs/events/e/explain", "/costs/breakdown"]
+PATHS = ["/costs/post/p", "/costs/post/p/summary", "/costs/events/e/explain", "/costs/breakdown", "/costs/events"]
 
 
 def forget_recent_keys() -> None:
@@ -49,9 +52,46 @@ class TestWhoMayCall:
 
         assert caller.get("/costs/post/p")[0] == 401
 
-    def test_the_documentation_is_for_those_who_hold_a_key(self) -> None:
+    def test_no_path_of_the_ledger_is_open_to_strangers(self) -> None:
+        for pattern in urls.urlpatterns:
+            view = pattern.callback.view_class  # type: ignore[attr-defined]  # what as_view() adds
+            assert issubclass(view, KeyedView), pattern
+            assert view.permission_classes == [auth.HasScope], pattern
+
+
+class TestDocumentation:
+    def test_a_key_opens_it(self) -> None:
         assert Caller.with_key().get("/schema/?format=json")[0] == 200
-        assert Caller().get("/schema/?format=json")[0] == 401
+
+    @pytest.mark.parametrize("path", ["/schema/", "/docs/"])
+    def test_a_stranger_is_asked_for_a_key(self, path: str) -> None:
+        assert Caller().get(path)[0] == 401
+
+    def test_a_person_is_asked_to_log_in_and_comes_back(self, client: Client) -> None:
+        response = client.get("/docs/", headers={"Accept": "text/html"})
+
+        assert (response.status_code, response.headers["Location"]) == (302, "/admin/login/?next=/docs/")
+
+    @pytest.mark.parametrize(("is_staff", "status"), [(True, 200), (False, 403)])
+    def test_only_people_of_the_admin_read_it(self, client: Client, is_staff: bool, status: int) -> None:
+        client.force_login(User.objects.create_user("person", is_staff=is_staff))
+
+        assert client.get("/docs/").status_code == status
+        assert client.get("/schema/").status_code == status
+
+    def test_the_page_asks_no_other_host(self, client: Client) -> None:
+        client.force_login(User.objects.create_user("person", is_staff=True))
+
+        page = client.get("/docs/").content.decode()
+
+        assert "swagger-ui" in page
+        assert "https://" not in page
+        assert "http://" not in page
+
+    def test_a_persons_session_reads_no_costs(self, client: Client) -> None:
+        client.force_login(User.objects.create_superuser("person"))
+
+        assert client.get("/costs/post/p").status_code == 401
 
 
 class TestSecrets:
