@@ -17,8 +17,8 @@ up: local ## Start everything on this machine and wait until it is well
 down: ## Stop everything; the data stays in .run/
 	@if [ -x $(VENV) ]; then $(VENV) -m finops_project.local down; else echo "Nothing is running: .venv does not exist."; fi
 
-status: local ## Show which processes run
-	@$(VENV) -m finops_project.local status
+status: local ## Show which processes run, and where
+	@$(VENV) -m finops_project.local status || true
 
 demo: up ## Start everything and do the main job; TRACE=file uses your own input
 	@$(VENV) -m examples.demo $(if $(TRACE),--trace "$(TRACE)")

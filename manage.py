@@ -10,6 +10,10 @@ def main() -> None:
     os.environ.setdefault("FINOPS_ROLE", "command")
     from django.core.management import execute_from_command_line
 
+    from finops_project.local.home import Home
+    from finops_project.local.reach import use_local_stack
+
+    use_local_stack(Home())
     execute_from_command_line(sys.argv)
 
 

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NoReturn
 
 from finops_project.local import processes
@@ -45,7 +45,9 @@ class Stack:
 
     @cached_property
     def ports(self) -> dict[str, int]:
-        return {name: wanted_port(variable, default) for name, (variable, default) in PORTS.items()}
+        """What the environment says; else what a stack that runs was told when it was started."""
+        held = self._held_ports()
+        return {name: wanted_port(variable, held.get(name, default)) for name, (variable, default) in PORTS.items()}
 
     @cached_property
     def postgres(self) -> Postgres | None:
@@ -92,10 +94,17 @@ class Stack:
 
     def status(self) -> bool:
         """Print each program's state; True when all of them run."""
+        if not self.supervisor.is_alive():
+            _say("nothing is running; `make up` starts everything")
+            return False
         states = {name: self.supervisor.state(name) for name in self._programs()}
         for name, state in states.items():
             print(f"{name:10} {state.lower()}")
-        return set(states.values()) == {"RUNNING"}
+        if set(states.values()) != {"RUNNING"}:
+            _say("not everything runs; `make up` says why, and the logs are in .run/logs/")
+            return False
+        self._say_addresses()
+        return True
 
     def run(self, name: str) -> NoReturn:
         """Become the program: what the supervisor starts."""
@@ -116,8 +125,11 @@ class Stack:
         self.home.write("ports.json", known)
         return int(known[name])
 
+    def _held_ports(self) -> dict[str, int]:
+        return self.home.read("stack_ports.json") if self.supervisor.is_running("web") else {}
+
     def _check_ports(self) -> None:
-        held = self.home.read("stack_ports.json") if self.supervisor.is_running("web") else {}
+        held = self._held_ports()
         for name, port in self.ports.items():
             if held.get(name) != port:
                 require_free(PORTS[name][0], port)
@@ -139,9 +151,9 @@ class Stack:
             self.supervisor.wait("valkey", self.valkey.is_ready)
 
     def _start_application(self) -> None:
-        fingerprint = self.home.fingerprint(self._settings)
+        fingerprint = self.home.fingerprint({**self._settings, "ports": json.dumps(self.ports)})
         unchanged = self.home.read("application.json").get("fingerprint") == fingerprint
-        if unchanged and all(map(self.supervisor.is_running, processes.APPLICATION)):
+        if unchanged and all(map(self.supervisor.is_started, processes.APPLICATION)):
             _say("the application already runs this code")
             return
         self.home.write("application.json", {})
@@ -205,7 +217,8 @@ class Stack:
             time.sleep(0.2 if answer else 0.05)
             answer = self._ready()
         for name in processes.APPLICATION:
-            self.supervisor.wait(name, lambda name=name: self.supervisor.is_running(name))  # type: ignore[misc]
+            self.supervisor.wait(name, partial(self.supervisor.is_running, name))
+        self.supervisor.wait("flower", self._flower_answers)
 
     def _ready(self) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.home.read('api_key.json').get('api_key', '')}"}
@@ -222,14 +235,27 @@ class Stack:
         except ValueError:
             return {"status": "down", "detail": body[:500].decode(errors="replace")}
 
+    def _flower_answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._flower_url}/healthcheck", timeout=5):  # noqa: S310
+                return True
+        except OSError:
+            return False
+
     @property
     def _base_url(self) -> str:
         return f"http://{LOOPBACK}:{self.ports['web']}"
 
+    @property
+    def _flower_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['flower']}"
+
     @cached_property
     def _settings(self) -> dict[str, str]:
         """The environment that all application processes share."""
-        return processes.inherited_environment() | {
+        ports = {variable for variable, _ in PORTS.values()}
+        inherited = {name: value for name, value in processes.inherited_environment().items() if name not in ports}
+        return inherited | {
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "DJANGO_SETTINGS_MODULE": "finops_project.settings",
@@ -264,7 +290,7 @@ class Stack:
     def _write_description(self) -> None:
         description = {
             "base_url": self._base_url,
-            "flower_url": f"http://{LOOPBACK}:{self.ports['flower']}",
+            "flower_url": self._flower_url,
             "admin_url": f"{self._base_url}/admin/",
             "admin_user": ADMINISTRATOR,
             "admin_password": self.home.secret("admin"),
@@ -274,8 +300,12 @@ class Stack:
             "redis_url": self.redis_url,
         }
         self.home.write("stack.json", description)
-        _say("everything is well; addresses and passwords are in .run/stack.json")
-        _say(f"API {description['base_url']}, admin {description['admin_url']}, Flower {description['flower_url']}")
+        _say("everything is well; the passwords and the API key are in .run/stack.json")
+        self._say_addresses()
+
+    def _say_addresses(self) -> None:
+        known = self.home.read("stack.json")
+        _say(f"API {known['base_url']}  admin {known['admin_url']}  Flower {known['flower_url']}")
 
 
 def _absolute(program: str) -> str:

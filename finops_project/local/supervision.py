@@ -73,15 +73,19 @@ class Supervisor:
     def is_running(self, name: str) -> bool:
         return self.state(name) == "RUNNING"
 
+    def is_started(self, name: str) -> bool:
+        """It runs, or the supervisor is about to bring it back."""
+        return self.state(name) in {"RUNNING", "STARTING", "BACKOFF"}
+
     def start(self, *names: str) -> None:
         for name in names:
-            if self.state(name) not in {"RUNNING", "STARTING", "BACKOFF"}:
+            if not self.is_started(name):
                 self._call("supervisor.startProcess", name, False)
 
     def stop(self, *names: str) -> None:
         """Stop the programs that run, side by side."""
         for name in names:
-            if self.state(name) in {"RUNNING", "STARTING", "BACKOFF"}:
+            if self.is_started(name):
                 self._call("supervisor.stopProcess", name, False)
         if not _until(lambda: all(self.state(name) != "STOPPING" for name in names), STOP_SECONDS):
             raise LocalStackError(f"Still stopping after {STOP_SECONDS} s: {', '.join(names)}.")
@@ -125,7 +129,7 @@ class Supervisor:
             _kill(self._group(name))
         process = psutil.Process()
         self._home.write(f"pids/{name}.json", {"pid": process.pid, "started": process.create_time()})
-        os.execve(command[0], command, environment)  # noqa: S606
+        os.execve(command[0], list(command), environment)  # noqa: S606
 
     def _group(self, name: str) -> list[psutil.Process]:
         """The recorded process and its children; a group's number is not given away while one of them lives."""
@@ -169,6 +173,8 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
     def _program(self, name: str, rank: int) -> str:
         python = _literal(shlex.quote(sys.executable))
+        # Relative to the checkout: supervisord replaces % signs in this value twice.
+        logs = self._home.logs.relative_to(self._home.source)
         return f"""
 [program:{name}]
 command={python} -m finops_project.local run {name}
@@ -181,7 +187,7 @@ stopsignal={"INT" if name == "postgres" else "TERM"}
 stopwaitsecs={STOP_WAIT.get(name, 15)}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={_literal(self._home.logs)}/{name}.log
+stdout_logfile={logs}/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=2
 """

@@ -1,0 +1,147 @@
+"""The main job on input: write posts, track every cost, import history, read it all back and check every total.
+
+Run by `make demo` against the stack of `make up`. Nothing leaves this machine: the OpenAI server is simulated.
+With --trace it also replays a file of real messages and compares the prices with those recorded in it.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import django
+
+from examples.content_pipeline import report, trace
+from examples.content_pipeline.account import Account
+from examples.content_pipeline.history import DAYS, IMPORT_OPTIONS, write_history
+from examples.content_pipeline.personas import PERSONAS
+from examples.content_pipeline.progress import bar, step
+from examples.content_pipeline.readback import Ledger, compare, wait_until_booked
+from examples.content_pipeline.simulated_openai import simulated_openai
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK_FILE = ROOT / ".run" / "stack.json"
+# Real traces are older than the 90 days that a producer may reach back: this process, and no other, may go further.
+TRACE_OLDEST_DAYS = "5000"
+TRACE_MODELS_SHOWN = 16
+
+
+def main() -> int:
+    options = _options()
+    stack = _stack()
+    _configure(stack, reaching_back=options.trace is not None)
+    ledger, run = Ledger(stack["base_url"], stack["api_key"]), uuid4().hex[:8]
+    right = _demonstrate(stack, ledger, run, options.posts, options.history)
+    if options.trace:
+        right = _replay(options.trace, ledger, run) and right
+    return 0 if right else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trace", type=_file, help="messages with recorded costs, as .csv or .csv.gz")
+    parser.add_argument("--posts", type=int, default=60)
+    parser.add_argument("--history", type=int, default=20_000, help="how many events of history")
+    return parser.parse_args()
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return Path(text)
+
+
+def _stack() -> dict[str, Any]:
+    if not STACK_FILE.exists():
+        sys.exit("demo: there is no .run/stack.json: run `make up` first.")
+    stack: dict[str, Any] = json.loads(STACK_FILE.read_text())
+    return stack
+
+
+def _configure(stack: Mapping[str, Any], *, reaching_back: bool) -> None:
+    os.environ |= {
+        "DATABASE_URL": stack["database_url"],
+        "REDIS_URL": stack["redis_url"],
+        "DJANGO_SETTINGS_MODULE": "finops_project.settings",
+        "FINOPS_ROLE": "command",
+    }
+    if reaching_back:
+        os.environ["FINOPS_ACCEPT_OLDEST_DAYS"] = TRACE_OLDEST_DAYS
+    os.environ.setdefault("FINOPS_LOG_LEVEL", "WARNING")
+    django.setup()
+
+
+def _demonstrate(stack: Mapping[str, Any], ledger: Ledger, run: str, posts: int, history: int) -> bool:
+    started, clock = datetime.now(UTC), time.monotonic()
+    live = Account()
+    with step(1, f"Writing {posts} posts with the real openai SDK on a simulated server; every cost is tracked"):
+        told = _write_posts(run, posts, live)
+    account = Account(dict(live.entries))
+    with step(2, f"Importing {history:,} events of generated history, two weeks of it, with manage.py import_usage"):
+        _import_history(run, history, started, account)
+    start, end = started - timedelta(days=DAYS), datetime.now(UTC) + timedelta(minutes=1)
+    with step(3, f"Waiting until the workers have booked all {len(account.entries):,} events"):
+        complete = wait_until_booked(ledger, account, start, end, bar(len(account.entries)))
+    with step(4, f"Reading {_posts_in(account):,} posts and all breakdowns over HTTP: do they say what was bought?"):
+        comparison = compare(ledger, account, start, end, bar(_posts_in(account)))
+    for post_id, total in live.totals(lambda entry: entry.post_id).items():
+        comparison.check("total told to the producer", post_id, told[post_id], total)
+    if not complete:
+        comparison.differences.append("not every event was booked in time: is a worker running?")
+    print(f"\nWhat was spent (run {run}, {time.monotonic() - clock:.0f} s)\n")
+    print("\n".join(report.rows(account, live, comparison)), end="\n\n")
+    print("\n".join(report.dearest(live, ledger, stack)))
+    return not comparison.differences
+
+
+def _write_posts(run: str, posts: int, live: Account) -> dict[str, Any]:
+    # Only now: the pipeline reaches the engine, whose models need the settings.
+    from examples.content_pipeline.pipeline import write_posts
+
+    with simulated_openai() as base_url:
+        return asyncio.run(write_posts(run, base_url, live, posts, bar(posts)))
+
+
+def _import_history(run: str, events: int, until: datetime, account: Account) -> None:
+    path = STACK_FILE.with_name(f"demo-history-{run}.csv.gz")
+    write_history(path, run, [persona.id_in(run) for persona in PERSONAS], until, events, account)
+    command = [sys.executable, "manage.py", "import_usage", str(path), *IMPORT_OPTIONS]
+    try:
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    except subprocess.CalledProcessError:
+        sys.exit("The history was not imported; the lines above say why.")
+    finally:
+        path.unlink()
+
+
+def _replay(path: Path, ledger: Ledger, run: str) -> bool:
+    from examples.content_pipeline import replay
+
+    found = trace.messages(path)
+    print(f"\nThe trace {path.name}: {len(found):,} real messages\n")
+    with step(5, "Replaying them through track_cost.delay(), at their own times"):
+        replay.send(found, run, bar(len(found)))
+    with step(6, "Waiting until they are booked, and comparing each with the cost recorded in the file"):
+        replay.wait(found, run, ledger, bar(len(found)))
+        judged = trace.judge(found, run, ledger)
+    print("\nHow the recorded messages were priced\n")
+    print("\n".join(report.trace_rows(judged, TRACE_MODELS_SHOWN)))
+    trace.write(judged, STACK_FILE.with_name("trace.csv"))
+    print("  Every message with its recorded and its booked cost stands in .run/trace.csv.")
+    return not any(judgement.verdict == "missing" for judgement in judged)
+
+
+def _posts_in(account: Account) -> int:
+    return len({entry.post_id for entry in account.entries.values()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
