@@ -29,7 +29,6 @@ READY_SECONDS = 120
 PORTS = {
     "web": ("FINOPS_PORT", 8080),
     "flower": ("FINOPS_FLOWER_PORT", 5555),
-    "metrics": ("FINOPS_METRICS_PORT", 9090),
 }
 
 
@@ -262,7 +261,6 @@ class Stack:
             "DJANGO_SECRET_KEY": os.environ.get("DJANGO_SECRET_KEY") or self.home.secret("django"),
             "FINOPS_ENV": os.environ.get("FINOPS_ENV") or "development",
             "FINOPS_METRICS_TOKEN": os.environ.get("FINOPS_METRICS_TOKEN") or self.home.secret("metrics"),
-            "FINOPS_METRICS_PORT": str(self.ports["metrics"]),
             "FINOPS_BEAT_SCHEDULE": str(self.home.run / "beat-schedule"),
             "PYTHONUNBUFFERED": "1",
         }
