@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
 else:
     from django.forms import ModelForm
-    from unfold.admin import ModelAdmin
+    from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
-__all__ = ["ModelAdmin", "ModelForm", "Permanent", "badge", "page"]
+    class ModelAdmin(UnfoldModelAdmin):
+        class Media:
+            js = ("costs/admin.js",)
+
+
+__all__ = ["ModelAdmin", "ModelForm", "Permanent", "badge", "page", "unbroken"]
 
 
 class Permanent:
@@ -37,6 +42,11 @@ class Permanent:
 def badge(words: str, kind: str) -> str:
     """A word in colour: the word alone must say it. `kind` is a class of admin.css."""
     return format_html('<span class="finops-badge {}">{}</span>', kind, words)
+
+
+def unbroken(words: str) -> str:
+    """What is read as one thing in a narrow column: an instant, a price, an id."""
+    return format_html('<span class="finops-nowrap">{}</span>', words)
 
 
 def page(request: HttpRequest, template: str, *, title: str, status: int = 200, **context: Any) -> TemplateResponse:

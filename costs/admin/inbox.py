@@ -9,9 +9,9 @@ from django.utils.html import format_html
 from django.utils.timezone import now
 
 from costs import drain
-from costs.admin.base import ModelAdmin, Permanent, badge
+from costs.admin.base import ModelAdmin, Permanent, badge, unbroken
 from costs.models import DeadLetter, InboxRow
-from costs.templatetags.ledger import instant, post_url, pretty_text
+from costs.templatetags.ledger import post_url, pretty_text, second
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -39,7 +39,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(Permanent, ModelAdmin):
-    list_display = ("event", "why", "source", "post", "persona_id", "created", "state")
+    list_display = ("event", "why", "source", "post", "persona", "created", "state")
     list_filter = (OpenFilter,)
     list_filter_sheet = False
     search_fields = ("event_id__exact", "post_id__exact")
@@ -55,7 +55,7 @@ class DeadLetterAdmin(Permanent, ModelAdmin):
         "event_id",
         "source",
         "post",
-        "persona_id",
+        "persona",
         "attempts",
         "created",
         "state",
@@ -79,7 +79,7 @@ class DeadLetterAdmin(Permanent, ModelAdmin):
 
     @admin.display(description="event")
     def event(self, letter: DeadLetter) -> str:
-        return format_html('<span class="finops-nowrap">{}</span>', letter.event_id or "(without id)")
+        return unbroken(letter.event_id or "(without id)")
 
     @admin.display(description="reason")
     def why(self, letter: DeadLetter) -> str:
@@ -91,15 +91,19 @@ class DeadLetterAdmin(Permanent, ModelAdmin):
             return "none"
         return format_html('<a class="finops-link" href="{}">{}</a>', post_url(letter.post_id), letter.post_id)
 
+    @admin.display(description="persona")
+    def persona(self, letter: DeadLetter) -> str:
+        return letter.persona_id or "none"
+
     @admin.display(description="set aside (UTC)")
     def created(self, letter: DeadLetter) -> str:
-        return instant(letter.created_at)
+        return unbroken(second(letter.created_at))
 
     @admin.display(description="state")
     def state(self, letter: DeadLetter) -> str:
         if letter.replayed_at is None:
             return badge("open", "danger")
-        words = f"by {letter.replayed_by or 'a command'}, {instant(letter.replayed_at)}"
+        words = f"by {letter.replayed_by or 'a command'}, {second(letter.replayed_at)}"
         return format_html("{} {}", badge("replayed", "success"), words)
 
     @admin.display(description="event, as accepted")
@@ -119,11 +123,11 @@ class InboxRowAdmin(Permanent, ModelAdmin):
 
     @admin.display(description="received (UTC)")
     def received(self, row: InboxRow) -> str:
-        return instant(row.received_at)
+        return unbroken(second(row.received_at))
 
     @admin.display(description="leased until (UTC)")
     def lease(self, row: InboxRow) -> str:
-        return instant(row.leased_until) or "free"
+        return unbroken(second(row.leased_until) or "free")
 
     @admin.display(description="last error")
     def error(self, row: InboxRow) -> str:

@@ -11,9 +11,9 @@ from django.utils.html import format_html
 from django.utils.timezone import now
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
 
-from costs.admin.base import ModelAdmin, ModelForm, badge, page
+from costs.admin.base import ModelAdmin, ModelForm, badge, page, unbroken
 from costs.models import ApiKey, Scope
-from costs.templatetags.ledger import instant
+from costs.templatetags.ledger import second
 
 SCOPES = (
     (Scope.EVENTS_WRITE, "events:write: send cost events and outcomes"),
@@ -120,10 +120,10 @@ class ApiKeyAdmin(ModelAdmin):
 
     @admin.display(description="made (UTC)")
     def created(self, key: ApiKey) -> str:
-        return instant(key.created_at)
+        return unbroken(second(key.created_at))
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> str:
         if key.revoked_at is None:
             return badge("live", "success")
-        return format_html("{} {}", badge("revoked", "danger"), instant(key.revoked_at))
+        return format_html("{} {}", badge("revoked", "danger"), unbroken(second(key.revoked_at)))

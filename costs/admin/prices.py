@@ -1,5 +1,6 @@
 """Prices that people keep, and the sheets that lines were priced with."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,13 +11,14 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from costs.admin.base import ModelAdmin, ModelForm, Permanent
+from costs.admin.base import ModelAdmin, ModelForm, Permanent, unbroken
 from costs.models import PriceRate, PriceSheet
 from costs.pricing.buckets import BUCKETS, TOKENS
-from costs.templatetags.ledger import instant, money, number
+from costs.templatetags.ledger import instant, money, number, second
 
 # No token costs more than a cent: a price above this is one per million, written beside "per 1".
 DEAREST_TOKEN = Decimal("0.01")
+SHIPPED = "shipped default"
 
 
 class PriceRateForm(ModelForm):
@@ -63,7 +65,8 @@ class PriceRateForm(ModelForm):
 @admin.register(PriceRate)
 class PriceRateAdmin(ModelAdmin):
     form = PriceRateForm
-    list_display = ("bucket", "price", "kind_name", "names", "tier", "since", "until", "note")
+    list_display = ("bucket", "price", "kind_name", "names", "since", "until", "stands")
+    list_per_page = 50
     list_filter = ("kind", "bucket", "provider", "model")
     search_fields = ("provider", "model", "bucket", "note")
     search_help_text = "Provider, model, bucket or note"
@@ -86,7 +89,7 @@ class PriceRateAdmin(ModelAdmin):
 
     @admin.display(description="price")
     def price(self, rate: PriceRate) -> str:
-        return money(rate.unit_price) if rate.per == 1 else f"{money(rate.unit_price)} per {rate.per:,}"
+        return unbroken(money(rate.unit_price) if rate.per == 1 else f"{money(rate.unit_price)} per {rate.per:,}")
 
     @admin.display(description="kind")
     def kind_name(self, rate: PriceRate) -> str:
@@ -94,19 +97,21 @@ class PriceRateAdmin(ModelAdmin):
 
     @admin.display(description="for")
     def names(self, rate: PriceRate) -> str:
-        return " / ".join(name for name in (rate.cost_type, rate.provider, rate.model) if name) or "anything"
-
-    @admin.display(description="tier")
-    def tier(self, rate: PriceRate) -> str:
-        return rate.service_tier or "standard"
+        names = " / ".join(name for name in (rate.cost_type, rate.provider, rate.model) if name) or "anything"
+        return f"{names}, {rate.service_tier}" if rate.service_tier else names
 
     @admin.display(description="from (UTC)")
     def since(self, rate: PriceRate) -> str:
-        return instant(rate.effective_from)
+        return unbroken(_bound(rate.effective_from))
 
     @admin.display(description="until (UTC)")
     def until(self, rate: PriceRate) -> str:
-        return instant(rate.effective_to) or "further notice"
+        return unbroken(_bound(rate.effective_to) if rate.effective_to else "further notice")
+
+    @admin.display(description="note")
+    def stands(self, rate: PriceRate) -> str:
+        # The rest of such a note is the name that the row has in our own list.
+        return "shipped" if rate.note.startswith(SHIPPED) else rate.note or "none"
 
 
 @admin.register(PriceSheet)
@@ -133,8 +138,13 @@ class PriceSheetAdmin(Permanent, ModelAdmin):
 
     @admin.display(description="first used (UTC)")
     def created(self, sheet: PriceSheet) -> str:
-        return instant(sheet.created_at)
+        return unbroken(second(sheet.created_at))
 
     @admin.display(description="prices")
     def prices(self, sheet: PriceSheet) -> str:
         return render_to_string("costs/admin/_sheet.html", {"sheet": sheet.as_sheet()})
+
+
+def _bound(moment: datetime) -> str:
+    """A day where a price begins or ends at midnight, as nearly all do."""
+    return second(moment).removesuffix(" 00:00:00")

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 from django import template
 from django.urls import reverse
+from django.utils.html import format_html
 
 register = template.Library()
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -34,6 +35,13 @@ def money(value: Decimal | None) -> str:
 def change(value: Decimal) -> str:
     """An adjustment, with its sign."""
     return money(value) if value < 0 else f"+{money(value)}"
+
+
+@register.filter
+def aligned(amount: str) -> str:
+    """An amount in a column: what it lacks to 8 decimals stays free, so that the points stand beneath each other."""
+    _, point, decimals = amount.partition(".")
+    return format_html('<span data-free="{}">{}</span>', ("" if point else ".") + "0" * (8 - len(decimals)), amount)
 
 
 @register.filter

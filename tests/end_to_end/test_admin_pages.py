@@ -1,83 +1,112 @@
-"""The audit desk in a real browser, against the real web server: as a person finds out why a post cost what it cost."""
+"""The audit desk in a real browser, against the real web server: as a person finds out why a post cost what it cost.
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+Every page is also looked at in light, dark and narrow; `.run/screenshots/` keeps what was seen.
+"""
+
+from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from playwright.sync_api import expect
 
-from costs import drain, ingest
-from costs.events import encode
 from costs.models import ApiKey, DeadLetter, InboxRow
-from tests.browser import Browser, browser
 from tests.costs.conftest import amount_event, usage_event
 from tests.costs.test_admin import CONTRADICTION
-from tests.processes import web
+from tests.end_to_end.audit_desk import NAME, a_ledger_of_everything, audit_desk, book
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
+pytestmark = [pytest.mark.django_db(transaction=True, databases=["default", "inbox"]), pytest.mark.slow]
 
-PASSWORD = "a long enough password"
-
-
-@pytest.fixture
-def desk() -> Iterator[Browser]:
-    """Logged in, on a ledger with one post of two charges and one dead letter."""
-    User.objects.create_superuser("auditor", password=PASSWORD)
-    book(
-        usage_event(post_id="post_001", persona_id="ai_jesus", operation="hook"),
-        amount_event("0.0125", post_id="post_001"),
-        usage_event(event_id="broken", usage=CONTRADICTION),
-    )
-    with browser() as opened, web() as server:
-        opened.goto(f"{server.url}/admin/")
-        opened.fill("[name=username]", "auditor")
-        opened.fill("[name=password]", PASSWORD)
-        opened.press("button[type=submit]")
-        yield opened
-        assert opened.errors == []
-        assert [asked for asked in opened.addresses if not asked.startswith((server.url, "data:", "about:"))] == []
+LOOKS: dict[str, dict[str, Any]] = {"light": {}, "dark": {"dark": True}, "narrow": {"width": 390, "height": 844}}
 
 
-def book(*events: dict[str, object]) -> None:
-    at = datetime.now(UTC)
-    ingest.accept([encode(event) for event in events], source="default", at=at)
-    drain.drain(at=at)
+def test_from_a_post_down_to_price_and_formula() -> None:
+    book(usage_event(post_id="post_001", operation="hook"), amount_event("0.0125", post_id="post_001"))
+
+    with audit_desk() as desk:
+        desk.follow("Posts")
+        desk.follow("post_001")
+        expect(desk.page.locator("#total")).to_have_text("$0.02")
+        desk.page.locator("#timeline tr", has=desk.page.locator(".finops-formula")).get_by_text("Explain").click()
+
+        expect(desk.page.locator("#formula")).to_have_text("1000 x $2.5/M + 500 x $10/M = $0.0075")
+        expect(desk.page.locator(".finops")).to_contain_text("gpt-4o on the list of openai")
 
 
-@pytest.mark.slow
-def test_from_a_post_down_to_price_and_formula(desk: Browser) -> None:
-    desk.follow("Posts")
-    desk.follow("post_001")
-    assert desk.text("#total") == "$0.02"
+def test_the_same_way_with_the_keyboard_alone() -> None:
+    book(usage_event(post_id="post_001"))
 
-    desk.press("#timeline tbody tr:has(.finops-formula) a")
+    with audit_desk() as desk:
+        for words, heading in (("Posts", "Posts"), ("post_001", "Post post_001"), ("Explain", "Ledger line")):
+            desk.tab_to(words)
+            desk.page.keyboard.press("Enter")
+            expect(desk.page.get_by_role("heading", level=1)).to_contain_text(heading)
 
-    assert desk.text("#formula") == "1000 x $2.5/M + 500 x $10/M = $0.0075"
-    assert "gpt-4o on the list of openai" in desk.text()
+        expect(desk.page.locator("#formula")).to_contain_text("= $0.0075")
 
 
-@pytest.mark.slow
-def test_search_then_replay_then_make_a_key(desk: Browser) -> None:
-    desk.follow("Ledger lines")
-    desk.fill("[name=q]", "post_0")
-    desk.press("#search button[type=submit]")
-    assert desk.text("#totals .figure") == "$0.02"
+def test_the_navigation_of_a_narrow_screen_opens_with_the_keyboard() -> None:
+    with audit_desk(**LOOKS["narrow"]) as desk:
+        desk.tab_to("Navigation")
+        desk.page.keyboard.press("Enter")
 
-    desk.press("#nav-sidebar-apps a[href*=deadletter]")
-    desk.follow("broken")
-    desk.follow("Replay this event")
-    assert "1 put back into the inbox" in desk.text()
-    assert DeadLetter.objects.get().replayed_by == "auditor"
+        desk.tab_to("Ledger lines")
+        desk.page.keyboard.press("Enter")
+        expect(desk.page.get_by_role("heading", level=1)).to_have_text("Ledger lines")
+
+
+def test_search_adds_up_what_it_finds() -> None:
+    book(usage_event(post_id="post_001"), amount_event("0.0125", post_id="post_002"), amount_event("1", post_id="p"))
+
+    with audit_desk() as desk:
+        desk.follow("Ledger lines")
+        desk.page.get_by_label("Post or event").fill("post_0")
+        desk.page.get_by_role("button", name="Find").click()
+
+        expect(desk.page.locator("#totals .figure").first).to_have_text("$0.02")
+        expect(desk.page.locator("#lines tbody tr")).to_have_count(2)
+
+
+def test_a_dead_letter_goes_back_into_the_inbox() -> None:
+    book(usage_event(event_id="broken", usage=CONTRADICTION))
+
+    with audit_desk() as desk:
+        desk.follow("Dead letters")
+        desk.follow("broken")
+        desk.page.get_by_role("button", name="Replay this event").click()
+        expect(desk.page.locator("body")).to_contain_text("1 put back into the inbox")
+
+    assert DeadLetter.objects.get().replayed_by == NAME
     assert InboxRow.objects.count() == 1
 
-    desk.press("#nav-sidebar-apps a[href*=apikey]")
-    desk.press("a[href*='apikey/add']")
-    desk.fill("[name=name]", "writer")
-    desk.click("[name=scopes][value='events:write']")
-    desk.press("button[name=_save]")
-    secret = desk.evaluate("document.querySelector('#secret').value")
+
+def test_the_secret_of_a_new_key_is_seen_once() -> None:
+    with audit_desk() as desk:
+        desk.follow("API keys")
+        desk.page.locator("a[href*='apikey/add']").first.click()
+        desk.page.locator("[name=name]").fill("writer")
+        desk.page.locator("[name=scopes][value='events:write']").check()
+        desk.page.locator("button[name=_save]").click()
+        secret = desk.page.get_by_label("Secret of the key").input_value()
+        desk.page.get_by_role("button", name="Copy").click()
+        expect(desk.page.get_by_role("status")).to_have_text("Copied.")
+        desk.photograph("key-made-light")
+        desk.follow("All keys")
+        afterwards = desk.page.content()
+
     assert ApiKey.objects.get() == ApiKey.objects.find(secret)
-    desk.click("main button, .finops-secret button")
-    assert "Copied." in desk.text()
-    desk.follow("All keys")
-    assert secret not in desk.evaluate("document.documentElement.outerHTML")
+    assert secret not in afterwards
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_is_quiet_fits_and_is_within_reach_of_the_keyboard(look: str) -> None:
+    pages = a_ledger_of_everything()
+
+    too_wide, out_of_reach = {}, {}
+    with audit_desk(**LOOKS[look]) as desk:
+        for name, path in pages.items():
+            desk.open(path)
+            desk.photograph(f"{name}-{look}")
+            too_wide[name] = desk.wider_than_window()
+            out_of_reach[name] = desk.beyond_keyboard()
+
+    assert {name: parts for name, parts in too_wide.items() if parts} == {}
+    assert {name: parts for name, parts in out_of_reach.items() if parts} == {}
