@@ -228,6 +228,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "costs.admin.overview.context",
     "STYLES": [lambda request: static("costs/admin.css")],
+    "SCRIPTS": [lambda request: static("costs/admin.js")],
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

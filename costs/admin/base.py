@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
 else:
     from django.forms import ModelForm
-    from unfold.admin import ModelAdmin as UnfoldModelAdmin
-
-    class ModelAdmin(UnfoldModelAdmin):
-        class Media:
-            js = ("costs/admin.js",)
-
+    from unfold.admin import ModelAdmin
 
 __all__ = ["ModelAdmin", "ModelForm", "Permanent", "badge", "page", "unbroken"]
 

@@ -68,7 +68,7 @@ class DeadLetter(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.event_id}: {self.reason}"
+        return f"Event {self.event_id}: {self.reason}"
 
     def as_inbox_row(self) -> dict[str, Any]:
         return {

@@ -94,7 +94,7 @@ class PriceSheet(models.Model):
         verbose_name = "price sheet"
 
     def __str__(self) -> str:
-        return str(self.id)
+        return f"Sheet {self.id}"
 
     def as_sheet(self) -> Sheet:
         return Sheet.from_json(self.content)
