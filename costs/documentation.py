@@ -63,7 +63,7 @@ PROBLEMS = {
     415: "The body is not application/json.",
     422: "A field or parameter is wrong: `errors` says which and why.",
     429: "The key's rate limit: Retry-After says when to go on.",
-    503: "The database is away and nothing was stored: Retry-After says when to try again.",
+    503: "The database is away: Retry-After says when to send the same again, under the same event_ids.",
 }
 
 

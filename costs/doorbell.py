@@ -46,7 +46,8 @@ class Doorbell:
                 threading.Thread(target=self._work, name="doorbell", daemon=True).start()
             except RuntimeError as error:
                 # Too many threads, or a process that is ending.
-                log.warning("no nudges from this process, the sweep will find the work: %s", error)
+                log.warning("no nudge from this process, the sweep will find the work: %s", error)
+                return
             self._is_started = True
 
     def _work(self) -> None:

@@ -7,12 +7,14 @@ A row that failed is tried in smaller company, then event by event, so that one 
 
 import logging
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
@@ -176,15 +178,22 @@ def _try(claims: list[Claim], *, at: datetime) -> None:
         if _is_passing(error):
             _give_back(claims)
             raise
-        log.exception("%d inbox rows could not be booked", len(claims))
-        _note_failure(claims, error)
+        reason = _reason(error)
+        where = "".join(traceback.format_tb(error.__traceback__))
+        log.error("%d inbox rows could not be booked: %s\n%s", len(claims), reason, where)
+        _note_failure(claims, reason)
     else:
         if work.lines:
             events_recorded.send_robust(sender=Line, lines=work.lines, at=at)
 
 
 def _is_passing(error: Exception) -> bool:
-    """Whether the database failed and not the rows: it went away, was full, or broke a deadlock. A timeout counts."""
+    """Whether the rows are not to blame: the database went away, was full, broke a deadlock, or the task's time is up.
+
+    A statement that takes too long is the rows' fault.
+    """
+    if isinstance(error, SoftTimeLimitExceeded):
+        return True
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     state: str = getattr(error.__cause__, "sqlstate", None) or CONNECTION_LOST
@@ -237,8 +246,13 @@ def _give_back(claims: list[Claim]) -> None:
         log.warning("%d inbox rows wait until their lease ends", len(claims))
 
 
-def _note_failure(claims: list[Claim], error: Exception) -> None:
-    reason = f"{type(error).__name__}: {error}"[:2000].replace("\0", "")
+def _reason(error: Exception) -> str:
+    """The first line: the others quote what the event holds, and that belongs into no log."""
+    first, *_ = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {first}"[:500].replace("\0", "")
+
+
+def _note_failure(claims: list[Claim], reason: str) -> None:
     (first, *others) = claims
     if not others and first.event_count == 1 and first.errors + 1 >= ERRORS:
         return _quarantine(first, reason)

@@ -105,7 +105,7 @@ def digest(event: Event) -> bytes:
         event,
         event_id=None,
         timestamp=event.timestamp and event.timestamp.astimezone(UTC),
-        amount=None if event.amount is None else amount_of(event).normalize(),
+        amount=None if event.amount is None else amount_of(event).normalize(EVERY_DIGIT),
     )
     return hashlib.blake2b(_encoder.encode(sent), digest_size=16).digest()
 
@@ -139,7 +139,7 @@ def amount_of(event: Event) -> Decimal:
         raise InvalidEvent("amount: must not be negative")
     if number >= AMOUNT_LIMIT:
         raise InvalidEvent("amount: must be below 1000000000")
-    exponent = number.normalize().as_tuple().exponent
+    exponent = number.normalize(EVERY_DIGIT).as_tuple().exponent
     if isinstance(exponent, int) and exponent < -MONEY_DECIMALS:
         raise InvalidEvent("amount: at most 12 decimals")
     return number

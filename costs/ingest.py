@@ -191,6 +191,7 @@ def _id_in(body: bytes) -> str | None:
     """The id that a rejected body carries, if it can be read at all. Nothing else is decoded, however much there is."""
     try:
         event_id = msgspec.json.decode(body, type=_Identity).event_id
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
+        # DecodeError, or UnicodeDecodeError for bytes that are no UTF-8.
         return None
     return event_id if event_id and len(event_id) <= LONGEST_ID else None

@@ -5,17 +5,18 @@ from costs.pricing import PriceBook, Sheet
 
 
 class _Shelf:
-    stamp: object = None
-    book = PriceBook()
+    # One tuple, so that no thread ever sees an old book under a new stamp.
+    held: tuple[str, PriceBook] | None = None
 
 
 def current_book() -> PriceBook:
     """One small query decides whether the book at hand, with all that it has resolved, is still right."""
-    stamp = PriceRate.objects.stamp()
-    if stamp != _Shelf.stamp:
-        _Shelf.book = PriceBook(rate.as_rate() for rate in PriceRate.objects.all())
-        _Shelf.stamp = stamp
-    return _Shelf.book
+    stamp, held = PriceRate.objects.stamp(), _Shelf.held
+    if held and held[0] == stamp:
+        return held[1]
+    book = PriceBook(rate.as_rate() for rate in PriceRate.objects.all())
+    _Shelf.held = stamp, book
+    return book
 
 
 def keep_sheets(sheets: list[Sheet]) -> None:

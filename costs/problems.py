@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
+QUERY_CANCELED = "57014"
 
 
 @dataclass
@@ -58,8 +59,7 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, InvalidQuery):
         return invalid(error.field, error.sentence)
     if isinstance(error, OperationalError | InterfaceError):
-        log.warning("the database is away: %s", error)
-        return Problem(503, "The database is away: nothing was stored.", headers={"Retry-After": str(RETRY_SECONDS)})
+        return _without_database(error)
     if isinstance(error, RequestDataTooBig):
         return Problem(413, "The body is larger than the limit: send fewer events in one request.")
     if isinstance(error, UnreadablePostError):
@@ -71,6 +71,16 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, exceptions.APIException):
         return Problem(error.status_code, _sentence(error.detail), headers=_headers(error))
     return None
+
+
+def _without_database(error: Exception) -> Problem:
+    if getattr(error.__cause__, "sqlstate", None) == QUERY_CANCELED:
+        return Problem(503, "This takes too long to answer: ask for less, such as a shorter period.")
+    log.warning("the database is away: %s", type(error.__cause__ or error).__name__)
+    sentence = (
+        "The database is away. Events may have been stored all the same: send them again under the same event_ids."
+    )
+    return Problem(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -1,21 +1,22 @@
 """Correct the past: compare lines with today's price book and write adjustments for what differs. Nothing is edited.
 
-A line is corrected at most once per price sheet, so a second run writes nothing. Amounts that callers gave stand.
+What a line says with its adjustments is compared, so a second run writes nothing, and a price that is taken back is
+taken back in the ledger too. Amounts that callers gave stand.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Sum
+from django.db.models import Count, F, Sum
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan
 
 from costs import ledger, partitions
 from costs.booking import ADJUSTMENT, COMPUTED, Line
-from costs.models import CostEvent
+from costs.events import AMOUNT_LIMIT
+from costs.models import AdjustmentKey, CostEvent
 from costs.models.ledger import CostEventQuerySet
 from costs.prices import current_book, keep_sheets
 from costs.pricing import Price, PriceBook, Sheet
@@ -23,6 +24,17 @@ from costs.pricing import Price, PriceBook, Sheet
 CHUNK = 1000
 # One repricing at a time: two with different prices would both correct the same old sum.
 LOCK = 2_400_002
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """What the earlier adjustments of one line come to, and how many there are."""
+
+    total: Decimal
+    times: int
+
+
+NEVER = Adjusted(Decimal(0), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +101,19 @@ def _after(lines: CostEventQuerySet, last: tuple[datetime, int] | None) -> CostE
 
 
 def _write(chunk: list[CostEvent], *, at: datetime, dry_run: bool) -> list[Line]:
-    sums = _sums_of_adjustments([line.pk for line in chunk])
-    found = list(_corrections(chunk, sums, current_book()))
-    if dry_run:
-        return [line for line, _ in found]
-    fresh = _claim_keys([(line.adjusts or 0, sheet.id) for line, sheet in found])
-    due = [(line, sheet) for line, sheet in found if (line.adjusts, sheet.id) in fresh]
-    keep_sheets([sheet for _, sheet in due])
-    ledger.write([line for line, _ in due], at=at)
-    return [line for line, _ in due]
+    before = _adjusted([line.pk for line in chunk])
+    found = list(_corrections(chunk, before, current_book()))
+    lines = [line for line, _ in found]
+    if not dry_run:
+        _number(lines, before)
+        keep_sheets([sheet for _, sheet in found])
+        ledger.write(lines, at=at)
+    return lines
 
 
-def _corrections(chunk: list[CostEvent], sums: dict[int, Decimal], prices: PriceBook) -> Iterator[tuple[Line, Sheet]]:
+def _corrections(
+    chunk: list[CostEvent], before: dict[int, Adjusted], prices: PriceBook
+) -> Iterator[tuple[Line, Sheet]]:
     for line in chunk:
         counted = line.counted
         if counted is None:
@@ -108,9 +121,12 @@ def _corrections(chunk: list[CostEvent], sums: dict[int, Decimal], prices: Price
         price = prices.price(
             cost_type=line.cost_type, provider=line.provider, model=line.model, quantities=counted, at=line.timestamp
         )
-        is_first = line.cost_amount is None and line.pk not in sums
-        booked = (line.cost_amount or Decimal(0)) + sums.get(line.pk, Decimal(0))
-        if price.amount is not None and (is_first or price.amount != booked):
+        is_first = line.cost_amount is None and line.pk not in before
+        booked = (line.cost_amount or Decimal(0)) + before.get(line.pk, NEVER).total
+        if price.amount is None or price.amount >= AMOUNT_LIMIT:
+            # Beyond the ledger's bound it stays as it is: an unpriced line stays listed as one.
+            continue
+        if is_first or price.amount != booked:
             yield _adjustment(line, price, price.amount - booked, is_first=is_first), price.sheet
 
 
@@ -143,21 +159,17 @@ def _adjustment(line: CostEvent, price: Price, change: Decimal, *, is_first: boo
     )
 
 
-def _sums_of_adjustments(ids: list[int]) -> dict[int, Decimal]:
-    rows = CostEvent.objects.filter(adjusts__in=ids).values_list("adjusts").annotate(total=Sum("cost_amount"))
-    return {line: total for line, total in rows if line is not None}
+def _adjusted(ids: list[int]) -> dict[int, Adjusted]:
+    rows = CostEvent.objects.filter(adjusts__in=ids).values_list("adjusts")
+    found = rows.annotate(total=Sum("cost_amount"), times=Count("id"))
+    return {line: Adjusted(total, times) for line, total, times in found if line is not None}
 
 
-def _claim_keys(keys: list[tuple[int, UUID]]) -> set[tuple[int, UUID]]:
-    """Those of (line, price sheet) that no adjustment stands under yet."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO costs_adjustmentkey (line_id, price_sheet_id)"
-            " SELECT * FROM unnest(%s::bigint[], %s::uuid[]) AS t(line_id, price_sheet_id) ORDER BY 1, 2"
-            " ON CONFLICT DO NOTHING RETURNING line_id, price_sheet_id",
-            [[line for line, _ in keys], [sheet for _, sheet in keys]],
-        )
-        return set(cursor.fetchall())
+def _number(lines: list[Line], before: dict[int, Adjusted]) -> None:
+    """Take the next number of each line. If another run took it, this one's sums are old: IntegrityError."""
+    adjusted = [line.adjusts for line in lines if line.adjusts is not None]
+    keys = [AdjustmentKey(line_id=line, number=before.get(line, NEVER).times + 1) for line in sorted(adjusted)]
+    AdjustmentKey.objects.bulk_create(keys)
 
 
 def _wait_for_other_runs() -> None:

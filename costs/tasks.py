@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.result import AsyncResult
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils.timezone import now
 
@@ -62,6 +63,7 @@ def reprice_unpriced() -> None:
 
 def _drain() -> None:
     try:
-        drain.drain(at=now())
+        # It ends by itself well before Celery would interrupt it.
+        drain.drain(at=now(), seconds=settings.CELERY_TASK_SOFT_TIME_LIMIT * 2 / 3)
     except (OperationalError, InterfaceError) as error:
         log.warning("the drain stops until the next nudge: %s", error)

@@ -6,6 +6,7 @@ Pure: no Django, no clock, no database. Memory is bounded by the longest line, w
 import csv
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,7 @@ def fingerprint(path: Path) -> str:
             content = unpacked(stream, path)
             while chunk := content.read(LONGEST_LINE):
                 digest.update(chunk)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UnusableFile(f"{path.name} cannot be read: {error}") from None
     return digest.hexdigest()[:16]
 
@@ -107,6 +108,11 @@ class Plan:
     stem: str
     time_format: TimeFormat = "rfc3339"
     as_is: bool = False
+
+    @property
+    def names_events(self) -> bool:
+        """Whether lines can bring ids of their own."""
+        return self.as_is or "event_id" in self.columns or "event_id" in self.constants
 
     def bodies(self, found: Iterable[Record]) -> Iterator[Body]:
         for record in found:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+SHORTEST_SECRET = 50
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -28,7 +29,18 @@ class Environment:
         return value
 
     def number(self, name: str, default: str) -> Decimal:
-        return self._parsed(name, Decimal(default), Decimal, "a decimal number")
+        """A finite number of at least 0."""
+        value = self._parsed(name, Decimal(default), Decimal, "a decimal number")
+        if not value.is_finite() or value < 0:
+            raise ImproperlyConfigured(f"{name} must be a number of at least 0, not {value}.")
+        return value
+
+    def secret(self, name: str, default: str, *, required: bool) -> str:
+        """A long random text; where it is required, the public default must never protect anything."""
+        value = self.text(name, default)
+        if required and (value == default or len(value) < SHORTEST_SECRET):
+            raise ImproperlyConfigured(f"{name} must be a random text of at least {SHORTEST_SECRET} characters.")
+        return value
 
     def switch(self, name: str, default: bool) -> bool:
         text = self.text(name).lower()

@@ -16,8 +16,7 @@ FINOPS_ROLE = env.choice("FINOPS_ROLE", "command", {"web", "worker", "beat", "fl
 PRODUCTION = FINOPS_ENV == "production"
 
 DEBUG = False
-# Without a secret of its own a production start is refused by `check --deploy`.
-SECRET_KEY = env.text("DJANGO_SECRET_KEY", "insecure-development-key")
+SECRET_KEY = env.secret("DJANGO_SECRET_KEY", "insecure-development-key", required=PRODUCTION)
 ALLOWED_HOSTS = env.words("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("DJANGO_CSRF_TRUSTED_ORIGINS", "")
 

@@ -77,6 +77,8 @@ DECLARE
     first date := date_trunc('month', month);
     name text := 'cost_events_' || to_char(first, '"y"YYYY"m"MM');
 BEGIN
+    -- Two workers may find it missing at the same moment.
+    PERFORM pg_advisory_xact_lock(2400003);
     IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;
@@ -234,11 +236,11 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "line_id", "price_sheet_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "line_id", "number", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("line_id", models.BigIntegerField()),
-                ("price_sheet_id", models.UUIDField()),
+                ("number", models.PositiveIntegerField()),
             ],
         ),
         migrations.RunSQL(APPEND_ONLY, "DROP FUNCTION costs_refuse_change CASCADE"),

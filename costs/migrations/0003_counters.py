@@ -12,11 +12,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="PostCost",
             fields=[
-                ("amount", costs.models.fields.MoneyField(decimal_places=12, max_digits=21)),
+                ("amount", costs.models.fields.SumField(decimal_places=12, max_digits=38)),
                 (
                     "adjustments",
-                    costs.models.fields.MoneyField(
-                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=21
+                    costs.models.fields.SumField(
+                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=38
                     ),
                 ),
                 ("events", models.BigIntegerField(help_text="Charges, priced or not.")),
@@ -51,11 +51,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="HourlyCost",
             fields=[
-                ("amount", costs.models.fields.MoneyField(decimal_places=12, max_digits=21)),
+                ("amount", costs.models.fields.SumField(decimal_places=12, max_digits=38)),
                 (
                     "adjustments",
-                    costs.models.fields.MoneyField(
-                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=21
+                    costs.models.fields.SumField(
+                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=38
                     ),
                 ),
                 ("events", models.BigIntegerField(help_text="Charges, priced or not.")),
@@ -93,11 +93,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="HourlyOperation",
             fields=[
-                ("amount", costs.models.fields.MoneyField(decimal_places=12, max_digits=21)),
+                ("amount", costs.models.fields.SumField(decimal_places=12, max_digits=38)),
                 (
                     "adjustments",
-                    costs.models.fields.MoneyField(
-                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=21
+                    costs.models.fields.SumField(
+                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=38
                     ),
                 ),
                 ("events", models.BigIntegerField(help_text="Charges, priced or not.")),
@@ -125,11 +125,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="DailyCost",
             fields=[
-                ("amount", costs.models.fields.MoneyField(decimal_places=12, max_digits=21)),
+                ("amount", costs.models.fields.SumField(decimal_places=12, max_digits=38)),
                 (
                     "adjustments",
-                    costs.models.fields.MoneyField(
-                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=21
+                    costs.models.fields.SumField(
+                        decimal_places=12, help_text="The part of the amount that adjustments brought.", max_digits=38
                     ),
                 ),
                 ("events", models.BigIntegerField(help_text="Charges, priced or not.")),

@@ -72,6 +72,13 @@ class Migration(migrations.Migration):
                         condition=models.Q(("source", ""), _negated=True), name="costs_apikey_has_a_source"
                     ),
                     models.CheckConstraint(
+                        condition=models.Q(
+                            ("personas", []), models.Q(("source", "default"), _negated=True), _connector="OR"
+                        ),
+                        name="costs_apikey_bound_has_its_own_source",
+                        violation_error_message="A key that is bound to personas needs a source of its own.",
+                    ),
+                    models.CheckConstraint(
                         condition=models.Q(("rate_limit", None), ("rate_limit__gt", 0), _connector="OR"),
                         name="costs_apikey_rate_limit_positive",
                     ),

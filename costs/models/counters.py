@@ -6,12 +6,12 @@ every committed snapshot; `manage.py verify_ledger` proves it.
 
 from django.db import models
 
-from costs.models.fields import MoneyField
+from costs.models.fields import SumField
 
 
 class Counter(models.Model):
-    amount = MoneyField()
-    adjustments = MoneyField(help_text="The part of the amount that adjustments brought.")
+    amount = SumField()
+    adjustments = SumField(help_text="The part of the amount that adjustments brought.")
     events = models.BigIntegerField(help_text="Charges, priced or not.")
     unpriced = models.BigIntegerField(help_text="Charges that have no price yet.")
     deviating = models.BigIntegerField(help_text="Charges whose given amount is more than 1 % off the computed one.")

@@ -21,6 +21,13 @@ class MoneyField(models.DecimalField):  # type: ignore[type-arg]
         super().__init__(**options | {"max_digits": 21, "decimal_places": 12})
 
 
+class SumField(models.DecimalField):  # type: ignore[type-arg]
+    """US dollars with 12 decimals, wide enough for every sum of lines."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"max_digits": 38, "decimal_places": 12})
+
+
 class ExactJSONField(models.JSONField):
     """JSON whose numbers come back digit by digit."""
 

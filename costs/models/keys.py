@@ -62,6 +62,12 @@ class ApiKey(models.Model):
         verbose_name = "API key"
         constraints = [
             models.CheckConstraint(condition=~models.Q(source=""), name="costs_apikey_has_a_source"),
+            # Else it could claim the event ids of in-process calls for other personas.
+            models.CheckConstraint(
+                condition=models.Q(personas=[]) | ~models.Q(source=DEFAULT_SOURCE),
+                name="costs_apikey_bound_has_its_own_source",
+                violation_error_message="A key that is bound to personas needs a source of its own.",
+            ),
             models.CheckConstraint(
                 condition=models.Q(rate_limit=None) | models.Q(rate_limit__gt=0),
                 name="costs_apikey_rate_limit_positive",
@@ -87,9 +93,6 @@ class ApiKey(models.Model):
     def allows(self, scope: str) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
-    def may_write_for(self, persona_id: str | None) -> bool:
-        return not self.personas or persona_id in self.personas
-
     @property
     def visible_personas(self) -> list[str] | None:
         """The personas that this key sees; None means all."""
@@ -109,4 +112,4 @@ class ApiKey(models.Model):
             if cursor.rowcount:
                 return None
         self.refresh_from_db(fields=["next_free_at"])
-        return max((self.next_free_at or at) - at - burst, interval)
+        return max((self.next_free_at or at) - at - burst, timedelta(seconds=1))

@@ -2,10 +2,9 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from django.db import models
-from django.db.models import Count, Sum
+from django.db.models import Sum
 
 from costs.models.fields import ExactJSONField, MoneyField
 from costs.models.prices import PriceSheet
@@ -51,9 +50,6 @@ class CostEventQuerySet(models.QuerySet["CostEvent"]):
 
     def total(self) -> Decimal:
         return self.aggregate(total=Sum("cost_amount"))["total"] or Decimal(0)
-
-    def totals(self) -> dict[str, Any]:
-        return self.aggregate(total=Sum("cost_amount"), lines=Count("id"), unpriced=Sum("unpriced"))
 
 
 class CostEvent(models.Model):
@@ -107,11 +103,11 @@ class CostEvent(models.Model):
 
 
 class AdjustmentKey(models.Model):
-    """A line is corrected at most once per price sheet (the ledger's partitions cannot hold this constraint)."""
+    """A line's first, second, … adjustment: each exists once (the ledger's partitions cannot hold this constraint)."""
 
-    pk = models.CompositePrimaryKey("line_id", "price_sheet_id")
+    pk = models.CompositePrimaryKey("line_id", "number")
     line_id = models.BigIntegerField()
-    price_sheet_id = models.UUIDField()
+    number = models.PositiveIntegerField()
 
     def __str__(self) -> str:
-        return f"line {self.line_id} by sheet {self.price_sheet_id}"
+        return f"adjustment {self.number} of line {self.line_id}"

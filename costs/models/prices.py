@@ -1,10 +1,7 @@
 """Prices that the token library does not know, and the sheets that booked lines refer to."""
 
-from datetime import datetime
-
 from django.core.exceptions import ValidationError
-from django.db import models
-from django.db.models import Count, Max
+from django.db import connection, models
 from django.db.models.functions import Now
 
 from costs.models.fields import ExactJSONField
@@ -12,10 +9,11 @@ from costs.pricing import Rate, Sheet
 
 
 class PriceRateQuerySet(models.QuerySet["PriceRate"]):
-    def stamp(self) -> tuple[int, datetime | None]:
-        """Changes with every change of a row: what a cached price book is compared with."""
-        found = self.aggregate(rows=Count("id"), changed=Max("changed_at"))
-        return found["rows"], found["changed"]
+    def stamp(self) -> str:
+        """Changes with every change of a row, however it came about: what a cached price book is compared with."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT md5(string_agg(row::text, ',' ORDER BY id)) FROM costs_pricerate AS row")
+            return cursor.fetchone()[0] or ""
 
 
 class PriceRate(models.Model):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.test import Client
 
-from costs.models import ApiKey, Scope
+from costs.models import DEFAULT_SOURCE, ApiKey, Scope
 
 
 class Caller:
@@ -19,7 +19,8 @@ class Caller:
 
     @classmethod
     def with_key(cls, **fields: Any) -> "Caller":
-        _, secret = ApiKey.issue(**{"name": "test", "scopes": Scope.values} | fields)
+        source = "bound" if fields.get("personas") else DEFAULT_SOURCE
+        _, secret = ApiKey.issue(**{"name": "test", "scopes": Scope.values, "source": source} | fields)
         return cls(secret)
 
     def get(self, path: str, **parameters: Any) -> tuple[int, Any]:

@@ -118,6 +118,15 @@ class TestBadInput:
 
         assert caller.post(PATH, event)[1]["event_id"] == "💸"
 
+    @pytest.mark.parametrize("field", [b"event_id", b"post_id"])
+    def test_bytes_that_are_no_text_refuse_their_own_event_only(self, caller: Caller, field: bytes) -> None:
+        bad = b'{"cost_type": "cdn", "amount": 1, "' + field + b'": "\xff"}'
+
+        status, body = caller.post(PATH, b'{"events": [{"cost_type": "cdn", "amount": 1}, ' + bad + b"]}")
+
+        assert (status, [result["status"] for result in body["results"]]) == (202, ["accepted", "rejected"])
+        assert caller.post(PATH, bad)[0] == 422
+
 
 class TestKeys:
     def test_the_keys_source_is_the_namespace_of_the_ids(self) -> None:

@@ -108,6 +108,14 @@ class TestSecrets:
             ApiKey.issue(name="test", scopes=["everything"])
 
 
+class TestBoundKeys:
+    def test_a_bound_key_has_event_ids_of_its_own(self) -> None:
+        with pytest.raises(ValidationError, match="source of its own"):
+            ApiKey.issue(name="test", scopes=[Scope.EVENTS_WRITE], personas=["ai_jesus"])
+
+        ApiKey.issue(name="test", scopes=[Scope.EVENTS_WRITE], personas=["ai_jesus"], source="studio")
+
+
 class TestRateLimits:
     def test_the_surplus_is_told_when_to_come_back(self) -> None:
         caller = Caller.with_key(rate_limit=1)

@@ -79,6 +79,13 @@ class TestKeys:
         assert not verify().drifts
 
 
+def test_a_sum_may_be_wider_than_any_line(ledger: Ledger) -> None:
+    ledger.record([amount_event("999999999.999999999999", persona_id="p", timestamp=NOW) for _ in range(3)], at=NOW)
+
+    assert DailyCost.objects.get().amount == Decimal("2999999999.999999999997")
+    assert not verify().drifts
+
+
 class TestVerifying:
     def test_a_counter_that_drifted_is_named(self, ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
         ledger.record([usage_event(post_id="p", persona_id="ai_jesus")])

@@ -76,6 +76,28 @@ class TestCorrecting:
         assert total() == Decimal("0.00875")
         assert not verify().drifts
 
+    def test_a_price_that_is_taken_back_is_taken_back_in_the_ledger(self, ledger: Ledger) -> None:
+        record(ledger, usage_event())
+        mistake = add_price("1.25", model="gpt-4o")
+        reprice_all()
+
+        mistake.delete()
+        outcome = reprice_all()
+        add_price("1.25", model="gpt-4o")
+        reprice_all()
+
+        assert (outcome.corrected, outcome.change) == (1, Decimal("0.00125"))
+        assert total() == Decimal("0.00625")
+        assert not verify().drifts
+
+    def test_a_line_that_would_burst_the_ledgers_bound_is_left_and_the_others_go_on(self, ledger: Ledger) -> None:
+        huge = usage_event(model="our-own-model", provider="ours", usage={"images": 999_999_999_999})
+        record(ledger, huge, usage_event(model="our-own-model", provider="ours", usage={"images": 1}))
+        add_price("40", model="our-own-model", bucket="images", per=1000)
+
+        assert reprice_unpriced(at=NOW).newly_priced == 1
+        assert CostEvent.objects.unpriced().count() == 1
+
     def test_an_amount_that_the_caller_gave_stands(self, ledger: Ledger) -> None:
         record(ledger, usage_event(amount="1"), amount_event("2"))
         add_price("1.25", model="gpt-4o")

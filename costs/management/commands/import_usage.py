@@ -3,8 +3,8 @@
     manage.py import_usage usage.csv.gz --map timestamp=time_unix --time-format unix \\
         --map usage.input_tokens=prompt_tokens --map usage.output_tokens=completion_tokens --set cost_type=openai_api
 
-Lines without an event_id get one from the file's content and the line's number, so a second run, or one after a
-crash, adds only what is missing.
+Lines without an event_id get one from the content of the whole file and the line's number: a second run, or one after
+a crash, adds only what is missing; a file that has grown meanwhile is another file.
 """
 
 import sys
@@ -124,6 +124,10 @@ class Command(BaseCommand):
         )
         if unused := [name for name in header if name not in plan.columns.values()]:
             self.stderr.write(f"Columns left out: {', '.join(unused)}")
+        if not plan.names_events:
+            self.stderr.write(
+                "No event_id: lines are known by the content of the whole file; a changed file is a new one."
+            )
         at = now()
         with path.open("rb") as stream:
             content = usage_import.unpacked(stream, path)
