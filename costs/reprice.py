@@ -16,12 +16,13 @@ from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan
 from costs import ledger, partitions
 from costs.booking import ADJUSTMENT, COMPUTED, Line
 from costs.events import AMOUNT_LIMIT
-from costs.models import AdjustmentKey, CostEvent
+from costs.models import AdjustmentKey, CostEvent, PriceRate
 from costs.models.ledger import CostEventQuerySet
 from costs.prices import current_book, keep_sheets
-from costs.pricing import Price, PriceBook, Sheet
+from costs.pricing import LIBRARY_VERSION, Price, PriceBook, Sheet
 
 CHUNK = 1000
+SETTLED_AFTER = 2
 # One repricing at a time: two with different prices would both correct the same old sum.
 LOCK = 2_400_002
 
@@ -70,9 +71,23 @@ def reprice(
     return _correct(CostEvent.objects.in_period(start, end), at=at, dry_run=dry_run, progress=progress)
 
 
+class _Settled:
+    """The prices under which this process has looked at all unpriced lines, and how often."""
+
+    prices = ""
+    times = 0
+
+
 def reprice_unpriced(*, at: datetime) -> Outcome:
-    """Price what had no price when it was booked and has one now."""
-    return _correct(CostEvent.objects.unpriced(), at=at, dry_run=False, progress=None)
+    """Price what had no price when it was booked and has one now; nothing to do while prices are as they were."""
+    prices = f"{LIBRARY_VERSION} {PriceRate.objects.stamp()}"
+    # Twice, because a line may be booked at the old prices while the first run looks at the others.
+    if _Settled.prices == prices and _Settled.times >= SETTLED_AFTER:
+        return Outcome()
+    outcome = _correct(CostEvent.objects.unpriced(), at=at, dry_run=False, progress=None)
+    _Settled.times = _Settled.times + 1 if _Settled.prices == prices else 1
+    _Settled.prices = prices
+    return outcome
 
 
 def _correct(
