@@ -26,6 +26,7 @@ MONEY_DECIMALS = 12
 EVERY_DIGIT = Context(prec=10_000)
 METADATA_BYTES = 8 * 1024
 METADATA_DEPTH = 5
+RESERVED_END = "/summary"
 FUTURE = timedelta(minutes=10)
 
 
@@ -166,6 +167,8 @@ def check_window(event: Event, at: datetime, oldest: timedelta | None) -> None:
 
 
 def _check(event: Event) -> None:
+    if event.post_id and event.post_id.endswith(RESERVED_END):
+        raise InvalidEvent(f"post_id: must not end in {RESERVED_END}, which is the path of a post's summary")
     if event.usage is None and event.amount is None:
         raise InvalidEvent("usage or amount: one of them is required")
     if event.usage is not None:
@@ -230,8 +233,19 @@ def _text_in(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+_FIELD_ERRORS = (
+    (re.compile(r"Object contains unknown field `([^`]{1,100})`$"), "is no field of an event"),
+    (re.compile(r"Object missing required field `([^`]{1,100})`$"), "is required"),
+)
+
+
 def _sentence(error: Exception) -> str:
     text = str(error) or "The JSON is nested too deeply"
+    for pattern, sentence in _FIELD_ERRORS:
+        if found := pattern.match(text):
+            return f"{found[1]}: {sentence}"
+    if isinstance(error, UnicodeDecodeError):
+        return "The event is no valid UTF-8 text"
     sentence, _, path = text.partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
     return f"{path}: {sentence}" if path else sentence

@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
+# Names that mean something else on every machine.
+OF_THE_MACHINE = frozenset({"localtime", "posixrules", "Factory"})
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 LONGEST = timedelta(days=5 * 366)
 FIRST_YEAR, LAST_YEAR = 2000, 2100
@@ -157,4 +159,4 @@ def _local_floor(at: datetime, unit: timedelta) -> datetime:
 @cache
 def _zone_names() -> frozenset[str]:
     # A look at the zone files of the system: once for each process.
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - OF_THE_MACHINE

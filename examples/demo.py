@@ -36,10 +36,10 @@ TRACE_MODELS_SHOWN = 16
 
 def main() -> int:
     options = _options()
-    stack = _stack()
-    _configure(stack, reaching_back=options.trace is not None)
-    ledger, run = Ledger(stack["base_url"], stack["api_key"]), uuid4().hex[:8]
-    right = _demonstrate(stack, ledger, run, options.posts, options.history)
+    running = stack()
+    configure(running, reaching_back=options.trace is not None)
+    ledger, run = Ledger(running["base_url"], running["api_key"]), uuid4().hex[:8]
+    right = _demonstrate(running, ledger, run, options.posts, options.history)
     if options.trace:
         right = _replay(options.trace, ledger, run) and right
     return 0 if right else 1
@@ -59,17 +59,17 @@ def _file(text: str) -> Path:
     return Path(text)
 
 
-def _stack() -> dict[str, Any]:
+def stack() -> dict[str, Any]:
     if not STACK_FILE.exists():
         sys.exit("demo: there is no .run/stack.json: run `make up` first.")
-    stack: dict[str, Any] = json.loads(STACK_FILE.read_text())
-    return stack
+    running: dict[str, Any] = json.loads(STACK_FILE.read_text())
+    return running
 
 
-def _configure(stack: Mapping[str, Any], *, reaching_back: bool) -> None:
+def configure(running: Mapping[str, Any], *, reaching_back: bool = False) -> None:
     os.environ |= {
-        "DATABASE_URL": stack["database_url"],
-        "REDIS_URL": stack["redis_url"],
+        "DATABASE_URL": running["database_url"],
+        "REDIS_URL": running["redis_url"],
         "DJANGO_SETTINGS_MODULE": "finops_project.settings",
         "FINOPS_ROLE": "command",
     }

@@ -21,7 +21,7 @@ _INFRASTRUCTURE: tuple[tuple[str, str, int], ...] = (
 
 def default_rates() -> list[Rate]:
     """Infrastructure rates, and corrections of what genai-prices has wrong at some time."""
-    return [*_infrastructure(), *_deepseek(), *_claude_haiku(), *_gemini_experiments()]
+    return [*_infrastructure(), *_deepseek(), *_fireworks(), *_claude_haiku(), *_gemini_experiments()]
 
 
 def _infrastructure() -> Iterator[Rate]:
@@ -35,6 +35,13 @@ def _correction(
     for bucket, price in dollars_per_million.items():
         version = f"default:{model}:{begin:%Y-%m-%d}:{bucket}"
         yield Rate("correction", None, provider, model, bucket, Decimal(price), 1_000_000, begin, end, version)
+
+
+def _fireworks() -> Iterator[Rate]:
+    """https://fireworks.ai/pricing in early 2025: the list has forgotten what it no longer sells. Later is unpriced."""
+    begin, end = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
+    for model, price in (("deepseek-v3", "0.90"), ("deepseek-r1", "8.00")):
+        yield from _correction("fireworks", model, begin, end, {"input_tokens": price, "output_tokens": price})
 
 
 def _deepseek() -> Iterator[Rate]:

@@ -37,6 +37,11 @@ class Home:
         return self.run / "logs"
 
     @property
+    def static(self) -> Path:
+        """Empty: files are served from the packages; the web server only insists that the folder is there."""
+        return self.run / "static"
+
+    @property
     def socket(self) -> Path:
         """The supervisor's socket; a deep checkout gets a short path below the temporary folder."""
         path = self.run / "supervisor.sock"
@@ -47,7 +52,7 @@ class Home:
 
     def prepare(self) -> None:
         """Make the folders; raises when the socket's folder belongs to somebody else."""
-        for folder in (self.run, self.logs, self.run / "pids", self.socket.parent):
+        for folder in (self.run, self.logs, self.static, self.run / "pids", self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.socket.parent.stat().st_uid != os.getuid():
             raise LocalStackError(f"{self.socket.parent} belongs to another user: remove it or set TMPDIR.")

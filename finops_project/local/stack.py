@@ -261,6 +261,7 @@ class Stack:
             "DJANGO_SECRET_KEY": os.environ.get("DJANGO_SECRET_KEY") or self.home.secret("django"),
             "FINOPS_ENV": os.environ.get("FINOPS_ENV") or "development",
             "FINOPS_METRICS_TOKEN": os.environ.get("FINOPS_METRICS_TOKEN") or self.home.secret("metrics"),
+            "DJANGO_STATIC_ROOT": str(self.home.static),
             "FINOPS_BEAT_SCHEDULE": str(self.home.run / "beat-schedule"),
             "PYTHONUNBUFFERED": "1",
         }

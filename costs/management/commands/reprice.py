@@ -8,7 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils.timezone import now
 
 from costs.reprice import Outcome, reprice
@@ -36,6 +36,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["end"] <= options["start"]:
+            raise CommandError("--to must lie after --from.")
         outcome = reprice(
             options["start"], options["end"], at=now(), dry_run=options["dry_run"], progress=_shown_on_a_terminal
         )
