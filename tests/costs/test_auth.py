@@ -143,6 +143,13 @@ class TestCommands:
         assert key
         assert (key.source, key.scopes, key.personas) == ("studio", ["events:write", "costs:read"], ["ai_jesus"])
 
+    def test_a_bound_key_without_a_source_takes_its_name(self, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("create_api_key", name="studio", scopes="costs:read", persona=["ai_jesus"])
+
+        key = ApiKey.objects.find(capsys.readouterr().out.strip().splitlines()[-1])
+        assert key
+        assert key.source == "studio"
+
     def test_an_unknown_scope_is_a_sentence(self) -> None:
         with pytest.raises(CommandError, match="not a valid choice"):
             call_command("create_api_key", name="studio", scopes="everything")

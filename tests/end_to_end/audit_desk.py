@@ -147,7 +147,9 @@ def a_ledger_of_everything() -> dict[str, str]:
     reprice_unpriced(at=datetime.now(UTC))
     accept(amount_event("0.002", post_id="post_001", event_id="late-1"))
     ApiKey.issue(name="content pipeline", source="studio", scopes=["events:write", "decisions:write"])
-    retired, _ = ApiKey.issue(name="old importer", scopes=["events:write"], personas=["ai_jesus"], rate_limit=60)
+    retired, _ = ApiKey.issue(
+        name="old importer", scopes=["events:write"], personas=["ai_jesus"], source="old", rate_limit=60
+    )
     retired.revoke(at=datetime.now(UTC))
     return {**fixed_pages(), **pages_of_rows(retired)}
 

@@ -20,16 +20,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--name", required=True, help="who will use it")
         parser.add_argument("--scopes", required=True, help=f"some of {', '.join(Scope.values)}, or {ALL}")
-        parser.add_argument("--source", default=DEFAULT_SOURCE, help="the namespace of its event ids")
+        parser.add_argument(
+            "--source", help=f"the namespace of its event ids; {DEFAULT_SOURCE}, or the name of a key that is bound"
+        )
         parser.add_argument("--persona", action="append", default=[], help="bind the key to this persona; repeatable")
         parser.add_argument("--rate-limit", type=int, default=None, help="requests per minute; no limit when absent")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        source = options["source"] or (options["name"] if options["persona"] else DEFAULT_SOURCE)
         scopes = Scope.values if options["scopes"] == ALL else options["scopes"].split(",")
         try:
             _, secret = ApiKey.issue(
                 name=options["name"],
-                source=options["source"],
+                source=source,
                 scopes=scopes,
                 personas=options["persona"],
                 rate_limit=options["rate_limit"],
