@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
+from msgspec import UNSET, Raw, UnsetType
+from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from costs import attribution, documentation, ingest
+from costs import attribution, documentation, ingest, outcomes
 from costs.breakdown import breakdown
-from costs.envelope import body_of, events_in
+from costs.envelope import MOST_EVENTS, body_of, events_in
 from costs.ingest import Receipt
 from costs.models import ApiKey, Scope
 from costs.problems import Problem, invalid
@@ -63,6 +66,25 @@ class EventsView(KeyedView):
         return receipts
 
 
+class OutcomesView(KeyedView):
+    required_scope = Scope.EVENTS_WRITE
+
+    @extend_schema(**documentation.OUTCOMES)
+    def post(self, request: Request) -> Response:
+        """Accept what posts brought, durably: up to 1,000 in {"outcomes": [...]}, or one bare outcome.
+
+        A batch always answers 202 with one result for each outcome; a single one answers by its own status.
+        """
+        body = body_of(request._request)
+        batch, key = _outcomes_in(body), self.key_of(request)
+        receipts = outcomes.accept(
+            [body] if batch is None else batch, source=key.source, personas=key.visible_personas, at=now()
+        )
+        if batch is None:
+            return _single(receipts[0])
+        return Response({"results": [asdict(receipt) for receipt in receipts]}, status=202)
+
+
 class PostView(KeyedView):
     @extend_schema(**documentation.POST)
     def get(self, request: Request, post_id: str) -> Response:
@@ -102,6 +124,44 @@ class BreakdownView(KeyedView):
         if unknown := sorted(set(request.query_params) - set(BREAKDOWN_PARAMETERS)):
             raise invalid(unknown[0], f"is no parameter; these are: {', '.join(BREAKDOWN_PARAMETERS)}")
         return Response(breakdown(**asked, personas=self.key_of(request).visible_personas))
+
+
+class _OutcomeEnvelope(msgspec.Struct):
+    outcomes: Raw | UnsetType = UNSET
+
+
+class _StrictOutcomeEnvelope(_OutcomeEnvelope, forbid_unknown_fields=True):
+    pass
+
+
+# Slots instead of a list, as for events: what is too many is skipped without memory; the last slot tells of it.
+_OutcomeSlots = msgspec.defstruct(
+    "_OutcomeSlots",
+    [(f"outcome_{number}", Raw | UnsetType, UNSET) for number in range(MOST_EVENTS + 1)],
+    array_like=True,
+)
+
+
+def _outcomes_in(body: bytes) -> list[bytes] | None:
+    """The outcomes of a batch; None when the body is one bare outcome."""
+    try:
+        sent = msgspec.json.decode(body, type=_OutcomeEnvelope).outcomes
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ParseError(f"The body is no JSON object: {error}.") from None
+    if isinstance(sent, UnsetType):
+        return None
+    try:
+        msgspec.json.decode(body, type=_StrictOutcomeEnvelope)
+    except msgspec.ValidationError as error:
+        # The sentence is: Object contains unknown field `name`.
+        raise invalid(str(error).split("`")[1], "is no field beside outcomes") from None
+    try:
+        slots = msgspec.structs.astuple(msgspec.json.decode(sent, type=_OutcomeSlots))
+    except (msgspec.DecodeError, RecursionError):
+        raise invalid("outcomes", "must be a list of outcomes") from None
+    if slots[MOST_EVENTS] is not UNSET:
+        raise Problem(413, f"outcomes: at most {MOST_EVENTS:,} in one request.")
+    return [bytes(outcome) for outcome in slots if outcome is not UNSET]
 
 
 def _found(content: dict[str, Any] | None, otherwise: str) -> Response:

@@ -63,6 +63,11 @@ def _daily_key(line: Line, hour: datetime, operation: str) -> Key:
     return hour.date(), line.persona_id or "", line.provider or "", line.cost_type, line.model or "", operation
 
 
+def _five_minutes_key(line: Line, hour: datetime, operation: str) -> Key:
+    at = line.timestamp.astimezone(UTC)
+    return line.persona_id or "", at.replace(minute=at.minute // 5 * 5, second=0, microsecond=0)
+
+
 POSTS = Table("costs_postcost", (("post_id", "text"), ("persona_id", "text"), ("cost_type", "text")), _post_key)
 _NAMES = (("persona_id", "text"), ("provider", "text"), ("cost_type", "text"), ("model", "text"))
 TABLES: tuple[Table, ...] = (
@@ -73,6 +78,7 @@ TABLES: tuple[Table, ...] = (
         (("hour", "timestamptz"), ("persona_id", "text"), ("operation", "text")),
         _hourly_operation_key,
     ),
+    Table("costs_fiveminutecost", (("persona_id", "text"), ("starts_at", "timestamptz")), _five_minutes_key),
     Table("costs_dailycost", (("day", "date"), *_NAMES, ("operation", "text")), _daily_key),
 )
 SUMS = (

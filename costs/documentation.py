@@ -10,6 +10,7 @@ from costs import examples
 from costs.booking import COMPUTED, REPORTED
 from costs.breakdown import GROUPS
 from costs.envelope import MOST_EVENTS
+from costs.models import OutcomeKind
 from costs.pricing import DIALECTS
 
 Schema = dict[str, Any]
@@ -150,6 +151,53 @@ EVENTS: dict[str, Any] = {
         _answer("One event, accepted", examples.ACCEPTED, 202),
         _answer("A batch, each event with its result", examples.RESULTS, 202),
         _answer("One event, sent again", examples.DUPLICATE),
+    ],
+}
+
+OUTCOME: Schema = {
+    "type": "object",
+    "required": ["kind"],
+    "additionalProperties": False,
+    "properties": {
+        "kind": {"type": "string", "enum": list(OutcomeKind.values)},
+        "event_id": _name(255, "Unique among the outcomes of the key's source for ever; made up when absent."),
+        "timestamp": {**INSTANT, "nullable": True, "description": "With an offset; now when absent."},
+        "post_id": _name(255, "This or persona_id is required."),
+        "persona_id": _name(100, "When absent the one that the post's costs are for, if that is exactly one."),
+        "quantity": {
+            "nullable": True,
+            "description": "How many, with at most 12 decimals; negative where they were taken back. Required for "
+            "follow and engagement.",
+            "anyOf": [{"type": "number"}, {"type": "string"}],
+        },
+        "amount": {
+            "nullable": True,
+            "description": "US dollars below a billion with at most 12 decimals; negative for a refund. Required for "
+            "revenue.",
+            "anyOf": [{"type": "number"}, {"type": "string"}],
+        },
+    },
+}
+OUTCOME_BATCH: Schema = {
+    "type": "object",
+    "required": ["outcomes"],
+    "additionalProperties": False,
+    # Free objects, as for events.
+    "properties": {"outcomes": {"type": "array", "maxItems": MOST_EVENTS, "items": {"type": "object"}}},
+}
+OUTCOMES: dict[str, Any] = {
+    "operation_id": "accept_outcomes",
+    "tags": ["outcomes"],
+    "request": {JSON: {"oneOf": [OUTCOME_BATCH, OUTCOME]}},
+    "responses": _answers(
+        {202: {"oneOf": [_object({"results": _list(RECEIPT)}), RECEIPT]}, 200: RECEIPT}, 400, 409, 411, 413, 415, 422
+    ),
+    "examples": [
+        OpenApiExample("Three followers", value=examples.OUTCOME, request_only=True),
+        OpenApiExample("A batch", value={"outcomes": [examples.OUTCOME, examples.REVENUE]}, request_only=True),
+        _answer("One outcome, accepted", examples.OUTCOME_ACCEPTED, 202),
+        _answer("A batch, each outcome with its result", examples.OUTCOME_RESULTS, 202),
+        _answer("One outcome, sent again", examples.OUTCOME_DUPLICATE),
     ],
 }
 

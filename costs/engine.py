@@ -19,7 +19,7 @@ from django.db import DatabaseError
 from django.utils.module_loading import import_string
 from django.utils.timezone import now
 
-from costs import attribution, booking, drain, ingest, threads
+from costs import attribution, booking, drain, ingest, outcomes, threads
 from costs.events import MONEY_DECIMALS, InvalidEvent, amount_of, completed, encode, parse
 from costs.models import DEFAULT_SOURCE
 from costs.prices import current_book
@@ -53,6 +53,18 @@ class Tracked(TypedDict):
     post_id: str | None
     cost_type: str
     cost_amount: Decimal | None
+
+
+class Told(TypedDict, total=False):
+    """What track_outcome takes besides; an event_id makes a repeated call count once."""
+
+    event_id: str
+    timestamp: datetime
+
+
+class TrackedOutcome(TypedDict):
+    event_id: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +123,7 @@ class PostCostAttributor:
         """
         kept = dict(metadata or {})
         described = {name: kept[name] for name in DESCRIBING if isinstance(kept.get(name), str)}
-        amount = _money(cost_amount)
+        amount = _exact("cost_amount", cost_amount)
         event = {"post_id": post_id, "cost_type": cost_type, "amount": amount, "metadata": kept, **described}
         return self._track({**event, **identity})
 
@@ -208,6 +220,29 @@ class ViralFinOpsEngine(PostCostAttributor):
         queried = {"cost_type": "vector_db", "usage": usage, "metadata": metadata}
         return self._track({**queried, **_attributed(operation, persona_id, post_id), **identity})
 
+    def track_outcome_sync(
+        self,
+        kind: str,
+        *,
+        quantity: Number | None = None,
+        amount: Number | None = None,
+        post_id: str | None = None,
+        persona_id: str | None = None,
+        **told: Unpack[Told],
+    ) -> TrackedOutcome:
+        """Track what a post brought: follow and engagement by quantity, revenue by its amount in dollars.
+
+        Raises InvalidEvent when it is refused.
+        """
+        sent = {
+            "kind": kind,
+            "quantity": None if quantity is None else _exact("quantity", quantity),
+            "amount": None if amount is None else _exact("amount", amount),
+            "post_id": post_id,
+            "persona_id": persona_id,
+        }
+        return TrackedOutcome(event_id=outcomes.track({**sent, **told}, at=now()), kind=kind)
+
     def check_for_anomalies_sync(self, persona_id: str) -> dict[str, Any]:
         """{"anomalies_detected": [...], "checked_at": ...}: detection for one persona, now, by this engine's config."""
         at = now()
@@ -219,6 +254,7 @@ class ViralFinOpsEngine(PostCostAttributor):
     track_openai_cost = awaitable(track_openai_cost_sync)
     track_infrastructure_cost = awaitable(track_infrastructure_cost_sync)
     track_vector_db_cost = awaitable(track_vector_db_cost_sync)
+    track_outcome = awaitable(track_outcome_sync)
     check_for_anomalies = awaitable(check_for_anomalies_sync)
 
 
@@ -280,10 +316,10 @@ def _like(default: Any, key: str, value: Any) -> Any:
     return int(number) if isinstance(default, int) else number
 
 
-def _money(value: Number) -> Decimal:
+def _exact(name: str, value: Number) -> Decimal:
     """A float has no exact decimals, so it is rounded to the ledger's; everything else is taken digit by digit."""
-    amount = _decimal("cost_amount", value)
-    return round(amount, MONEY_DECIMALS) if isinstance(value, float) and amount.is_finite() else amount
+    number = _decimal(name, value)
+    return round(number, MONEY_DECIMALS) if isinstance(value, float) and number.is_finite() else number
 
 
 def _decimal(name: str, value: Number) -> Decimal:

@@ -27,6 +27,30 @@ RESULTS: Example = {
         },
     ]
 }
+OUTCOME: Example = {
+    "event_id": "follow-1",
+    "timestamp": "2026-11-23T14:00:00Z",
+    "post_id": "post_001",
+    "persona_id": "ai_jesus",
+    "kind": "follow",
+    "quantity": 3,
+}
+REVENUE: Example = {
+    "event_id": "sale-1",
+    "timestamp": "2026-11-23T14:05:00Z",
+    "post_id": "post_001",
+    "persona_id": "ai_jesus",
+    "kind": "revenue",
+    "amount": "1.25",
+}
+OUTCOME_ACCEPTED: Example = {"event_id": "follow-1", "status": "accepted", "detail": ""}
+OUTCOME_DUPLICATE: Example = {"event_id": "follow-1", "status": "duplicate", "detail": ""}
+OUTCOME_RESULTS: Example = {
+    "results": [
+        OUTCOME_ACCEPTED,
+        {"event_id": "sale-1", "status": "rejected", "detail": "amount: is required for revenue"},
+    ]
+}
 POST: Example = {
     "post_id": "post_001",
     "total_cost": 0.00725,

@@ -8,3 +8,7 @@ lines_recorded = Signal()
 
 # Sent after that transaction's commit, with the same arguments; only wakes detection.
 events_recorded = Signal()
+
+# Sent after outcomes are committed, with `touched` (list[tuple[persona_id, hour]], sorted, each once) and `at`. Web
+# processes send it while a client waits: receivers only note what to look at again.
+outcomes_recorded = Signal()

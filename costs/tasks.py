@@ -10,13 +10,17 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils.timezone import now
 
-from costs import drain, ingest, partitions, reprice
+from costs import drain, ingest, outcomes, partitions, reprice
 
 log = logging.getLogger(__name__)
 
 
 class DurableTask(Task):  # type: ignore[misc]  # Celery has no types
     """`delay()` and `apply_async()` return after the event is committed in Postgres; the broker is not needed."""
+
+    # What accepts the keyword arguments and returns the id, and what one of them is.
+    accept = staticmethod(ingest.track)
+    noun = "cost"
 
     def apply_async(
         self,
@@ -28,11 +32,19 @@ class DurableTask(Task):  # type: ignore[misc]  # Celery has no types
         **options: Any,
     ) -> AsyncResult:
         """Accept one event; the result's id is the event's. Raises InvalidEvent for one that is refused."""
+        name = f"track_{self.noun}"
         if eta is not None or countdown is not None:
-            raise ValueError("track_cost takes no eta and no countdown: a cost is a fact, its time is `timestamp`")
+            raise ValueError(f"{name} takes no eta and no countdown: {self.noun}s are facts, their time is `timestamp`")
         if args:
-            raise TypeError("track_cost takes keyword arguments only: track_cost.delay(**event)")
-        return self.AsyncResult(ingest.track(dict(kwargs or {}), at=now()))
+            raise TypeError(f"{name} takes keyword arguments only: {name}.delay(**fields)")
+        return self.AsyncResult(self.accept(dict(kwargs or {}), at=now()))
+
+
+class DurableOutcome(DurableTask):
+    """The same for outcomes."""
+
+    accept = staticmethod(outcomes.track)
+    noun = "outcome"
 
 
 @shared_task(base=DurableTask, bind=True, name="costs.tasks.track_cost")
@@ -43,6 +55,14 @@ def track_cost(self: DurableTask, *, nudge: bool = False, **event: Any) -> None:
         event["event_id"] = event.get("event_id") or self.request.id
         ingest.track(event, at=now())
     _drain()
+
+
+@shared_task(base=DurableOutcome, bind=True, name="costs.tasks.track_outcome")
+def track_outcome(self: DurableOutcome, **outcome: Any) -> None:
+    """Runs only for an outcome that was sent by name through the broker: best effort, not durable."""
+    # A message is delivered again when its worker dies.
+    outcome["event_id"] = outcome.get("event_id") or self.request.id
+    outcomes.track(outcome, at=now())
 
 
 @shared_task

@@ -10,4 +10,5 @@ urlpatterns = [
     path("costs/post/<path:post_id>/summary", api.PostSummaryView.as_view(), name="post-summary"),
     path("costs/post/<path:post_id>", api.PostView.as_view(), name="post"),
     path("costs/breakdown", api.BreakdownView.as_view(), name="breakdown"),
+    path("outcomes", api.OutcomesView.as_view(), name="outcomes"),
 ]

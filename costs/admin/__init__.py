@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 
-from costs.admin import inbox, keys, ledger, posts, prices, users
+from costs.admin import inbox, keys, ledger, outcomes, posts, prices, users
 
 admin.site.index_title = "Overview"
 admin.site.index_template = "costs/admin/index.html"
 
-__all__ = ["inbox", "keys", "ledger", "posts", "prices", "users"]
+__all__ = ["inbox", "keys", "ledger", "outcomes", "posts", "prices", "users"]

@@ -41,12 +41,23 @@ class HourlyCost(Counter):
     cost_type = models.CharField(max_length=100)
     model = models.CharField(max_length=100)
 
+    class Meta:
+        indexes = [models.Index(fields=["hour"], condition=~models.Q(unpriced=0), name="costs_hours_unpriced")]
+
 
 class HourlyOperation(Counter):
     pk = models.CompositePrimaryKey("hour", "persona_id", "operation")
     hour = models.DateTimeField()
     persona_id = models.CharField(max_length=100)
     operation = models.CharField(max_length=100)
+
+
+class FiveMinuteCost(Counter):
+    """The pulse of a persona: what detection compares."""
+
+    pk = models.CompositePrimaryKey("persona_id", "starts_at")
+    persona_id = models.CharField(max_length=100)
+    starts_at = models.DateTimeField()
 
 
 class DailyCost(Counter):

@@ -127,7 +127,7 @@ class TestTheCommandsOf:
     def test_the_api(self, checkout: Path, stack: str) -> None:
         printed = run(SOURCE / "docs" / "api.md", checkout, stack)
 
-        assert printed.count('"status":"accepted"') == 5
+        assert printed.count('"status":"accepted"') == 9
         assert '"rejected"' not in printed
         assert '"cost_efficiency_rating":"good"' in printed
         assert total_of("post_101") == Decimal("0.012092505")

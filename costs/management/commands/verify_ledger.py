@@ -1,11 +1,10 @@
-"""Prove that every counter equals the sum of its ledger lines. Exits 1 and names the keys when one does not."""
+"""Prove that every counter equals the sum of its lines or outcomes. Exits 1 and names the keys when one does not."""
 
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from costs.counters import SUMS
 from costs.verify import Drift, verify
 
 
@@ -28,10 +27,10 @@ class Command(BaseCommand):
 
 
 def _sentence(drift: Drift) -> str:
-    names = (name for name, _ in SUMS)
+    rows = "outcomes" if "outcomes" in drift.sums else "lines"
     differences = [
-        f"{name} {counted}, the lines say {added}"
-        for name, counted, added in zip(names, drift.counted, drift.added_up, strict=True)
+        f"{name} {counted}, the {rows} say {added}"
+        for name, counted, added in zip(drift.sums, drift.counted, drift.added_up, strict=True)
         if counted != added
     ]
     return f"{drift.table} {'/'.join(map(str, drift.key))}: {'; '.join(differences)}"
