@@ -1,0 +1,91 @@
+"""Prove that the periods of all budgets equal the ledger: each is added up anew from the lines."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Min
+
+from controls.models import Budget
+from controls.periods import periods_between
+from costs.models.ledger import BOOKED_BEFORE
+from costs.periods import Span, parse_zone
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A period whose `spent` differs from its lines; None where there is no row."""
+
+    budget_id: int
+    name: str
+    starts_at: datetime
+    spent: Decimal | None
+    added_up: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A kind of period in a zone, from the first one that some budget counts."""
+
+    period: str
+    timezone: str
+    since: datetime
+
+    def spans(self, until: datetime) -> Iterator[Span]:
+        return periods_between(self.since, until, self.period, parse_zone(self.timezone))
+
+
+def calendars() -> list[Calendar]:
+    found = Budget.objects.values_list("period", "timezone").annotate(since=Min("counts_from"))
+    return [Calendar(*row) for row in found.order_by("period", "timezone")]
+
+
+def drifts(calendar: Calendar, *, at: datetime) -> Iterator[Drift]:
+    """Compare each period in one statement, so in one snapshot: it may run while events come in."""
+    for span in calendar.spans(at + BOOKED_BEFORE):
+        yield from _drifts(calendar, span)
+
+
+# The lines of a period are read once, for all budgets together: added up by every scope that there is. A name that
+# is absent and a name that does not matter are both '', so the former may be no group of its own.
+COMPARE = """
+WITH sums AS (
+    SELECT CASE GROUPING(persona_id) WHEN 1 THEN '' ELSE persona_id END AS persona_id,
+           CASE GROUPING(model) WHEN 1 THEN '' ELSE model END AS model,
+           CASE GROUPING(cost_type) WHEN 1 THEN '' ELSE cost_type END AS cost_type,
+           sum(cost_amount) AS amount
+    FROM (
+        SELECT COALESCE(persona_id, '') AS persona_id, COALESCE(model, '') AS model, cost_type, cost_amount
+        FROM cost_events
+        WHERE timestamp >= %(start)s AND timestamp < %(end)s AND created_at >= %(start)s - %(booked_before)s
+    ) AS lines
+    GROUP BY CUBE (persona_id, model, cost_type)
+    HAVING (GROUPING(persona_id) = 1 OR persona_id <> '') AND (GROUPING(model) = 1 OR model <> '')
+)
+SELECT b.id, b.name, %(start)s::timestamptz, p.spent, COALESCE(sums.amount, 0)
+FROM controls_budget b
+LEFT JOIN controls_budgetperiod p ON p.budget_id = b.id AND p.starts_at = %(start)s
+LEFT JOIN sums USING (persona_id, model, cost_type)
+WHERE b.period = %(period)s AND b.timezone = %(timezone)s
+  AND b.counts_from <= %(start)s AND (b.counts_until IS NULL OR b.counts_until > %(start)s)
+  AND COALESCE(p.spent, 0) <> COALESCE(sums.amount, 0)
+ORDER BY b.id
+"""
+
+
+def _drifts(calendar: Calendar, span: Span) -> Iterator[Drift]:
+    parameters: dict[str, Any] = {
+        "start": span.start,
+        "end": span.end,
+        "booked_before": BOOKED_BEFORE,
+        "period": calendar.period,
+        "timezone": calendar.timezone,
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(COMPARE, parameters)
+        found = [Drift(*row) for row in cursor.fetchall()]
+    yield from found
