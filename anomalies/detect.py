@@ -1,0 +1,222 @@
+"""Detection, three ways in: after each batch what it touched, every half minute all that time changes, and on demand.
+
+The rows say what to do: notes of what was touched are deleted by the transaction that stores what was found there, and
+the sweep's watermark moves with what it found. So a look is never lost, and made twice it changes nothing.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from alerts import heartbeat
+from alerts.signal import Severity
+from anomalies import hourly, incidents, late_outcomes, looks, quiet, series, wording
+from anomalies.models import Anomaly, Touch
+from anomalies.readings import RECENT, active_personas
+from anomalies.rules import Rules
+from costs import drain
+from costs.attribution import Target
+from costs.engine import EngineConfig
+
+log = logging.getLogger(__name__)
+
+TOUCHES_AT_ONCE = 50
+# A note that no look has got rid of in this time is in the way of the others; the sweep looks at all personas anyway.
+NOTE_LIFE = timedelta(minutes=10)
+DAY = timedelta(days=1)
+
+TAKE = """
+DELETE FROM anomalies_touch WHERE id IN (
+    SELECT id FROM anomalies_touch ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+) RETURNING newest, personas, posts, outcomes, unpriced
+"""
+
+
+@dataclass(slots=True)
+class Touched:
+    """Notes taken together: for each persona the newest of its lines, and the posts."""
+
+    notes: int = 0
+    personas: dict[str, datetime] = field(default_factory=dict)
+    posts: set[str] = field(default_factory=set)
+    outcomes: set[str] = field(default_factory=set)
+    unpriced: bool = False
+
+
+def check_touched(at: datetime) -> int:
+    """Look at what was booked since the last time; returns how many notes were dealt with."""
+    done = 0
+    while True:
+        with transaction.atomic():
+            touched = _take(at)
+            if not touched.notes:
+                return done
+            _look_at(touched, at)
+        done += touched.notes
+        if touched.notes < TOUCHES_AT_ONCE:
+            return done
+
+
+def _take(at: datetime) -> Touched:
+    touched = Touched()
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, [TOUCHES_AT_ONCE])
+        for newest, personas, posts, outcomes, unpriced in cursor.fetchall():
+            touched.notes += 1
+            touched.posts.update(posts)
+            touched.outcomes.update(outcomes)
+            touched.unpriced |= unpriced
+            for persona in personas:
+                touched.personas[persona] = max(touched.personas.get(persona, newest), newest)
+    # What was used just now is looked at as of now; what waited for hours as of its own time.
+    touched.personas = {persona: newest if newest < at - RECENT else at for persona, newest in touched.personas.items()}
+    return touched
+
+
+def _look_at(touched: Touched, at: datetime) -> None:
+    rules, target = Rules.stored(), Target.configured()
+    found = [
+        *looks.at_spending(touched.personas, rules, target=target),
+        *looks.at_posts(touched.posts, rules, target=target),
+        *looks.at_outcomes(sorted(touched.outcomes), rules, at, per_follow=settings.FINOPS_COST_PER_FOLLOW_TARGET),
+        *looks.at_budgets(rules, at, set(touched.personas)),
+        *(hourly.at_unpriced(rules, at) if touched.unpriced else ()),
+    ]
+    incidents.apply(found, at=at)
+
+
+def sweep(at: datetime) -> None:
+    """All that time changes: what calms down, closed windows, missing data; and whatever a lost ring left behind."""
+    if not settings.FINOPS_ANOMALY_DETECTION_ENABLED:
+        return
+    failed = [step for step in STEPS if not _is_done(step, at)]
+    if not failed:
+        heartbeat.progressed(at=at)
+
+
+def _sweep_touched(at: datetime) -> None:
+    Touch.objects.filter(at__lt=at - NOTE_LIFE).delete()
+    check_touched(at)
+
+
+def _sweep_spending(at: datetime) -> None:
+    """Who spent lately, and who has an open incident: leaving one needs looks when nothing happens."""
+    rules, target = Rules.stored(), Target.configured()
+    personas = active_personas(at - RECENT, at)
+    found = looks.at_spending(dict.fromkeys(personas, at), rules, target=target)
+    incidents.apply([*found, *quiet.unseen("cost_spike", {look.key for look in found}, rules)], at=at)
+
+
+def _sweep_outcomes(at: datetime) -> None:
+    rules = Rules.stored()
+    found = looks.at_outcomes(
+        active_personas(at - DAY, at), rules, at, per_follow=settings.FINOPS_COST_PER_FOLLOW_TARGET
+    )
+    seen = {look.key for look in found}
+    incidents.apply([*found, *(look for rule in OF_OUTCOMES for look in quiet.unseen(rule, seen, rules))], at=at)
+
+
+OF_OUTCOMES = ("efficiency_drop", "negative_roi", "cost_threshold")
+STEPS: tuple[Callable[[datetime], None], ...] = (
+    _sweep_touched,
+    _sweep_spending,
+    _sweep_outcomes,
+    quiet.end_quiet_posts,
+    late_outcomes.revise,
+    series.catch_up,
+    hourly.catch_up,
+)
+
+
+def _is_done(step: Callable[[datetime], None], at: datetime) -> bool:
+    try:
+        with transaction.atomic():
+            step(at)
+    except Exception:
+        # One broken rule must not switch the others off; without a heartbeat somebody will come and look.
+        log.exception("the sweep's step %s failed", step.__name__)
+        return False
+    return True
+
+
+def check(persona_id: str, *, at: datetime, config: EngineConfig) -> dict[str, Any]:
+    """What is wrong with one persona now, by the engine's own thresholds. Stores nothing and alerts nobody.
+
+    {"anomalies_detected": [{anomaly_type, severity, persona_id, current, baseline, multiplier, scope, evidence}, …],
+    "checked_at"}; the worst first.
+    """
+    drain.drain(at=at, seconds=1)
+    rules = Rules.stored()
+    posts = _latest_posts(persona_id, at)
+    found = [
+        *looks.at_spending({persona_id: at}, rules, target=config.target),
+        *looks.at_posts(posts, rules, target=config.target),
+        *looks.at_outcomes([persona_id], rules, at, per_follow=settings.FINOPS_COST_PER_FOLLOW_TARGET),
+        *looks.at_budgets(rules, at, {persona_id}),
+    ]
+    detected = [_told(look) for look in found if look.judgement and look.judgement.severity]
+    keys = {(told["anomaly_type"], told["scope_key"]) for told in detected}
+    standing = [
+        _standing(anomaly)
+        for anomaly in Anomaly.objects.open().filter(persona_id=persona_id, rule__in=STANDING)
+        if (anomaly.rule, anomaly.scope_key) not in keys
+    ]
+    worst_first = sorted([*detected, *standing], key=lambda told: -Severity(told["severity"]).rank)
+    for told in worst_first:
+        del told["scope_key"]
+    return {"anomalies_detected": worst_first, "checked_at": at}
+
+
+# What only the sweep can find, since it needs closed windows.
+STANDING = ("learned", "no_data", "forecast", "burn_rate")
+
+
+def _latest_posts(persona_id: str, at: datetime) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT post_id FROM (SELECT post_id FROM cost_events WHERE persona_id = %s"
+            " AND timestamp > %s AND post_id IS NOT NULL ORDER BY timestamp DESC LIMIT 1000) AS latest",
+            [persona_id, at - DAY],
+        )
+        return [post for (post,) in cursor.fetchall()]
+
+
+def _told(look: incidents.Look) -> dict[str, Any]:
+    judgement = look.judgement
+    assert judgement is not None, "only findings are told"
+    return {
+        "anomaly_type": look.rule,
+        "severity": str(judgement.severity),
+        "persona_id": look.scope.get("persona_id", ""),
+        "current": _plain(judgement.current),
+        "baseline": _plain(judgement.baseline),
+        "multiplier": _plain(judgement.multiplier),
+        "scope": dict(look.scope),
+        "evidence": dict(look.evidence()),
+        "scope_key": look.key[1],
+    }
+
+
+def _standing(anomaly: Anomaly) -> dict[str, Any]:
+    return {
+        "anomaly_type": anomaly.rule,
+        "severity": anomaly.severity,
+        "persona_id": anomaly.persona_id,
+        "current": _plain(anomaly.current),
+        "baseline": _plain(anomaly.baseline),
+        "multiplier": _plain(anomaly.multiplier),
+        "scope": anomaly.scope,
+        "evidence": anomaly.evidence,
+        "scope_key": anomaly.scope_key,
+    }
+
+
+def _plain(value: Decimal | None) -> Decimal | None:
+    """Rounded to the ledger's decimals, without trailing zeros."""
+    return None if value is None else Decimal(wording.plain(wording.rounded(value, 12)))

@@ -1,0 +1,45 @@
+"""Learned: an hour or five minutes of a persona's spending is unlike all that its series has shown so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from anomalies.detectors.base import Detector, Judgement, Levels, Window
+from anomalies.detectors.learned import THRESHOLD
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesReading:
+    """One closed window: what was spent, what the detector expected, and its score from 0 to 1."""
+
+    persona_id: str
+    grain: str
+    amount: Decimal
+    expected: Decimal | None
+    score: Decimal
+    window: Window
+
+    @property
+    def scope(self) -> Mapping[str, str]:
+        return {"persona_id": self.persona_id, "grain": self.grain}
+
+
+@dataclass(frozen=True, slots=True)
+class Learned(Detector):
+    """Fire when the streaming detector's score reaches its frozen threshold.
+
+    Amounts below the minimum, both as seen and as expected, are left alone: nobody wants to know.
+    """
+
+    levels: Levels = Levels(medium=Decimal(str(THRESHOLD)))
+
+    def inspect(self, reading: SeriesReading) -> Judgement | None:
+        if max(reading.amount, reading.expected or Decimal(0)) < self.minimum_amount:
+            return None
+        multiplier = reading.amount / reading.expected if reading.expected else None
+        return self.judge(reading.score, current=reading.amount, baseline=reading.expected, multiplier=multiplier)
+
+    def measure(self, judgement: Judgement) -> Decimal:
+        """How many times more, or less, than expected: the score only says how unlikely that was."""
+        times = judgement.multiplier or Decimal(0)
+        return times if times >= 1 or not times else 1 / times

@@ -1,0 +1,178 @@
+"""The learned rule's rounds: every closed hour and five minutes of each persona is fed to its streaming detector once.
+
+The state lies in a row between two windows and the watermark moves in the same transaction, so a stop is caught up
+with, and a window is never seen twice. A persona without a state learns from the counters of the past weeks first.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from django.db import connection
+
+from anomalies import contributors, incidents
+from anomalies.detectors.base import Window
+from anomalies.detectors.learned import StreamingDetector
+from anomalies.detectors.learned_rule import SeriesReading
+from anomalies.incidents import Look
+from anomalies.models import Anomaly, SeriesState, Watermark
+from anomalies.rules import Rules
+
+# Events of a window that come later than this are not seen by the detector; they are in the ledger all the same.
+LATENESS = timedelta(minutes=2)
+# Further back nothing is caught up with: an alarm about it would be of no use.
+LONGEST_STOP = timedelta(days=1)
+FORGOTTEN_AFTER = timedelta(days=30)
+LEARNERS_AT_ONCE = 20
+EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+@dataclass(frozen=True, slots=True)
+class Grain:
+    """A step of time, the counter that holds it, and how much of the past a new detector learns from."""
+
+    name: str
+    step: timedelta
+    statement: str
+    learns_from: timedelta
+
+    def floor(self, at: datetime) -> datetime:
+        return at - (at - EPOCH) % self.step
+
+
+GRAINS = (
+    Grain(
+        "hour",
+        timedelta(hours=1),
+        "SELECT persona_id, hour, sum(amount) FROM costs_hourlycost"
+        " WHERE hour >= %(start)s AND hour < %(end)s AND persona_id <> ''"
+        " AND (%(personas)s::text[] IS NULL OR persona_id = ANY(%(personas)s)) GROUP BY 1, 2",
+        timedelta(days=28),
+    ),
+    Grain(
+        "five minutes",
+        timedelta(minutes=5),
+        "SELECT persona_id, starts_at, amount FROM costs_fiveminutecost"
+        " WHERE starts_at >= %(start)s AND starts_at < %(end)s AND persona_id IN ("
+        "  SELECT unnest(%(personas)s::text[]) UNION SELECT persona_id FROM costs_hourlycost"
+        "  WHERE %(personas)s::text[] IS NULL AND persona_id <> ''"
+        "  AND hour >= date_trunc('hour', %(start)s::timestamptz, 'UTC') AND hour < %(end)s)",
+        timedelta(days=7),
+    ),
+)
+
+Amounts = Mapping[str, Mapping[datetime, Decimal]]
+
+
+def catch_up(at: datetime) -> None:
+    for grain in GRAINS:
+        _catch_up(grain, at)
+
+
+def _catch_up(grain: Grain, at: datetime) -> None:
+    """Feed what was closed since the watermark, at most a day of it."""
+    closed = grain.floor(at - LATENESS)
+    mark, _ = Watermark.objects.select_for_update().get_or_create(
+        name=f"learned {grain.name}", defaults={"through": closed}
+    )
+    if mark.through >= closed:
+        return
+    start = max(mark.through, grain.floor(at - LONGEST_STOP))
+    amounts = _amounts(grain, start, closed)
+    looks = _feed(grain, start, closed, amounts, Rules.stored())
+    mark.through = closed
+    mark.save(update_fields=["through"])
+    for moment, found in sorted(looks.items()):
+        incidents.apply(found, at=max(moment, at - LONGEST_STOP))
+
+
+def _amounts(grain: Grain, start: datetime, end: datetime, personas: list[str] | None = None) -> Amounts:
+    found: dict[str, dict[datetime, Decimal]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(grain.statement, {"start": start, "end": end, "personas": personas})
+        for persona, moment, amount in cursor.fetchall():
+            found[persona][moment] = amount
+    return found
+
+
+def _feed(grain: Grain, start: datetime, end: datetime, amounts: Amounts, rules: Rules) -> dict[datetime, list[Look]]:
+    """Move every detector to `end`; returns the looks at each window by the time it was closed."""
+    SeriesState.objects.filter(grain=grain.name, through__lt=end - FORGOTTEN_AFTER).delete()
+    states = {state.persona_id: state for state in SeriesState.objects.filter(grain=grain.name)}
+    newcomers = sorted(set(amounts) - set(states))[:LEARNERS_AT_ONCE]
+    past = _amounts(grain, start - grain.learns_from, start, newcomers) if newcomers else {}
+    open_keys = set(Anomaly.objects.open().filter(rule="learned").values_list("scope_key", flat=True))
+    looks: dict[datetime, list[Look]] = defaultdict(list)
+    moved = []
+    for persona in [*states, *newcomers]:
+        rule, spent = rules.of("learned", persona), amounts.get(persona, {})
+        detector = _restored(grain, states.get(persona), past.get(persona, {}), start)
+        for moment in _steps(grain, start, end):
+            amount = spent.get(moment, Decimal(0))
+            reading = _reading(grain, persona, moment, amount, detector)
+            look = _look(rule, reading) if rule else None
+            if look and (look.key[1] in open_keys or (look.judgement and look.judgement.severity)):
+                open_keys.add(look.key[1])
+                looks[moment + grain.step].append(look)
+        # A persona that spends nothing for long is forgotten: only its spending moves the date.
+        through = end if spent or persona not in states else states[persona].through
+        moved.append(SeriesState(persona_id=persona, grain=grain.name, state=detector.state(), through=through))
+    SeriesState.objects.bulk_create(
+        sorted(moved, key=lambda state: state.persona_id),
+        update_conflicts=True,
+        unique_fields=["persona_id", "grain"],
+        update_fields=["state", "through"],
+    )
+    return looks
+
+
+def _restored(
+    grain: Grain, state: SeriesState | None, past: Mapping[datetime, Decimal], start: datetime
+) -> StreamingDetector:
+    if state is not None:
+        return StreamingDetector.restore(bytes(state.state))
+    detector = StreamingDetector(grain.step)
+    if past:
+        for moment in _steps(grain, min(past), start):
+            detector.update(moment, float(past.get(moment, Decimal(0))))
+    return detector
+
+
+def _reading(
+    grain: Grain, persona: str, moment: datetime, amount: Decimal, detector: StreamingDetector
+) -> SeriesReading:
+    score = detector.update(moment, float(amount))
+    expected = detector.expected()
+    return SeriesReading(
+        persona,
+        grain.name,
+        amount=amount,
+        expected=None if expected is None else Decimal(str(round(max(expected[0], 0.0), 6))),
+        score=Decimal(str(round(score, 6))),
+        window=Window(moment, moment + grain.step),
+    )
+
+
+def _look(rule: Any, reading: SeriesReading) -> Look:
+    return Look(
+        "learned",
+        rule,
+        reading.scope,
+        rule.inspect(reading),
+        partial(_evidence, reading),
+    )
+
+
+def _evidence(reading: SeriesReading) -> Mapping[str, Any]:
+    return {**contributors.of_window(reading.persona_id, reading.window), "score": str(reading.score)}
+
+
+def _steps(grain: Grain, start: datetime, end: datetime) -> Iterator[datetime]:
+    moment = start
+    while moment < end:
+        yield moment
+        moment += grain.step
