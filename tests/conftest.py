@@ -51,10 +51,12 @@ def pytest_unconfigure() -> None:
 def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
     """The ledger refuses TRUNCATE, and that is what Django empties tables with after a test with committed data.
 
-    The rates that ship with the engine come back afterwards.
+    The rates, channels and routes that ship with the engine come back afterwards.
     """
     flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]  # not in the stubs
-    shipped_rates = import_module("costs.migrations.0005_default_rates")
+    shipped = [
+        import_module(name) for name in ("costs.migrations.0005_default_rates", "alerts.migrations.0002_default_routes")
+    ]
 
     def flush_without_triggers(case: TransactionTestCase) -> None:
         with connection.cursor() as cursor:
@@ -64,7 +66,8 @@ def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("RESET session_replication_role")
-            shipped_rates.add(apps, connection.schema_editor())
+            for migration in shipped:
+                migration.add(apps, connection.schema_editor())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush_without_triggers)
