@@ -76,13 +76,13 @@ def read(personas: Sequence[str], at: datetime, *, per_follow: Decimal = ZERO) -
         if kind == REVENUE:
             found.returns.append(ReturnReading(persona, by_day.get(0, ZERO), cost, window))
         elif kind in KINDS:
-            found.efficiencies.append(_efficiency(persona, kind, costs[persona], by_day, window))
+            found.efficiencies.append(efficiency(persona, kind, costs[persona], by_day, window))
         if kind == "follow":
             found.follows.append(FollowReading(persona, cost, by_day.get(0, ZERO), per_follow, window))
     return found
 
 
-def _efficiency(
+def efficiency(
     persona: str, kind: str, costs: dict[int, Decimal], outcomes: dict[int, Decimal], window: Window
 ) -> EfficiencyReading:
     """The baseline is the mean of the days' efficiencies, each day counting the same."""

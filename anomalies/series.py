@@ -82,15 +82,14 @@ def _catch_up(grain: Grain, at: datetime) -> None:
     if mark.through >= closed:
         return
     start = max(mark.through, grain.floor(at - LONGEST_STOP))
-    amounts = _amounts(grain, start, closed)
-    looks = _feed(grain, start, closed, amounts, Rules.stored())
+    looks = _feed(grain, start, closed, spent_in(grain, start, closed), Rules.stored())
     mark.through = closed
     mark.save(update_fields=["through"])
     for moment, found in sorted(looks.items()):
         incidents.apply(found, at=max(moment, at - LONGEST_STOP))
 
 
-def _amounts(grain: Grain, start: datetime, end: datetime, personas: list[str] | None = None) -> Amounts:
+def spent_in(grain: Grain, start: datetime, end: datetime, personas: list[str] | None = None) -> Amounts:
     found: dict[str, dict[datetime, Decimal]] = defaultdict(dict)
     with connection.cursor() as cursor:
         cursor.execute(grain.statement, {"start": start, "end": end, "personas": personas})
@@ -104,16 +103,16 @@ def _feed(grain: Grain, start: datetime, end: datetime, amounts: Amounts, rules:
     SeriesState.objects.filter(grain=grain.name, through__lt=end - FORGOTTEN_AFTER).delete()
     states = {state.persona_id: state for state in SeriesState.objects.filter(grain=grain.name)}
     newcomers = sorted(set(amounts) - set(states))[:LEARNERS_AT_ONCE]
-    past = _amounts(grain, start - grain.learns_from, start, newcomers) if newcomers else {}
+    past = spent_in(grain, start - grain.learns_from, start, newcomers) if newcomers else {}
     open_keys = set(Anomaly.objects.open().filter(rule="learned").values_list("scope_key", flat=True))
     looks: dict[datetime, list[Look]] = defaultdict(list)
     moved = []
     for persona in [*states, *newcomers]:
         rule, spent = rules.of("learned", persona), amounts.get(persona, {})
         detector = _restored(grain, states.get(persona), past.get(persona, {}), start)
-        for moment in _steps(grain, start, end):
+        for moment in windows(grain, start, end):
             amount = spent.get(moment, Decimal(0))
-            reading = _reading(grain, persona, moment, amount, detector)
+            reading = reading_of(grain, persona, moment, amount, detector)
             look = _look(rule, reading) if rule else None
             if look and (look.key[1] in open_keys or (look.judgement and look.judgement.severity)):
                 open_keys.add(look.key[1])
@@ -137,12 +136,12 @@ def _restored(
         return StreamingDetector.restore(bytes(state.state))
     detector = StreamingDetector(grain.step)
     if past:
-        for moment in _steps(grain, min(past), start):
+        for moment in windows(grain, min(past), start):
             detector.update(moment, float(past.get(moment, Decimal(0))))
     return detector
 
 
-def _reading(
+def reading_of(
     grain: Grain, persona: str, moment: datetime, amount: Decimal, detector: StreamingDetector
 ) -> SeriesReading:
     score = detector.update(moment, float(amount))
@@ -171,7 +170,7 @@ def _evidence(reading: SeriesReading) -> Mapping[str, Any]:
     return {**contributors.of_window(reading.persona_id, reading.window), "score": str(reading.score)}
 
 
-def _steps(grain: Grain, start: datetime, end: datetime) -> Iterator[datetime]:
+def windows(grain: Grain, start: datetime, end: datetime) -> Iterator[datetime]:
     moment = start
     while moment < end:
         yield moment

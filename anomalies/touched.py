@@ -15,7 +15,6 @@ from anomalies.readings import NEWS
 from costs.booking import Line
 from costs.doorbell import Doorbell
 from costs.ingest import INBOX
-from costs.ingest import INBOX
 
 EXPIRES_SECONDS = 10
 

@@ -1,7 +1,8 @@
 """Learned: an hour or five minutes of a persona's spending is unlike all that its series has shown so far."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 
 from anomalies.detectors.base import Detector, Judgement, Levels, Window
@@ -28,16 +29,21 @@ class SeriesReading:
 class Learned(Detector):
     """Fire when the streaming detector's score reaches its frozen threshold.
 
+    The score is high at the start of an incident only; it is over when the amounts are near what is expected again.
     Amounts below the minimum, both as seen and as expected, are left alone: nobody wants to know.
     """
 
     levels: Levels = Levels(medium=Decimal(str(THRESHOLD)))
+    calm_for: timedelta = timedelta(0)
+    near: Decimal = Decimal("1.6")
 
     def inspect(self, reading: SeriesReading) -> Judgement | None:
         if max(reading.amount, reading.expected or Decimal(0)) < self.minimum_amount:
             return None
         multiplier = reading.amount / reading.expected if reading.expected else None
-        return self.judge(reading.score, current=reading.amount, baseline=reading.expected, multiplier=multiplier)
+        judged = self.judge(reading.score, current=reading.amount, baseline=reading.expected, multiplier=multiplier)
+        is_near = multiplier is None or 1 / self.near <= multiplier <= self.near
+        return replace(judged, is_calm=judged.is_calm and is_near)
 
     def measure(self, judgement: Judgement) -> Decimal:
         """How many times more, or less, than expected: the score only says how unlikely that was."""

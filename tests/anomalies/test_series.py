@@ -72,6 +72,16 @@ class TestRounds:
         assert 4 < unusual.multiplier < 8
         assert unusual.evidence["window"]["start"] == "2026-11-24T12:00:00Z"
 
+    def test_it_lasts_until_the_hours_are_as_expected_again(self) -> None:
+        spend(NOON - 21 * 24 * HOUR, NOON - HOUR)
+        spend(NOON, NOON + 3 * HOUR, times=6)
+        spend(NOON + 4 * HOUR, NOON + 6 * HOUR)
+
+        sweep_hourly(NOON, NOON + 6 * HOUR)
+
+        (unusual,) = learned()
+        assert (unusual.opened_at, unusual.resolved_at) == (NOON + HOUR, NOON + 5 * HOUR)
+
     def test_a_usual_hour_is_not(self) -> None:
         spend(NOON - 21 * 24 * HOUR, NOON + 5 * HOUR)
 
