@@ -14,7 +14,7 @@ from costs.models.ledger import BOOKED_BEFORE
 LINES = 1000
 SHOWN = 5
 
-# Of each subject its newest lines: what drives these, drives it. {lines} says how its lines are found.
+# Of each subject its newest lines: what drives these, drives it. Rows are compared as in readings.LATEST.
 DRIVERS = """
 SELECT asked.place, found.drivers, found.dearest
 FROM unnest(%(names)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
@@ -22,9 +22,9 @@ FROM unnest(%(names)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[
 CROSS JOIN LATERAL (
     WITH line AS MATERIALIZED (
         SELECT event_id, post_id, model, operation, cost_type, cost_amount FROM cost_events
-        WHERE {lines} AND timestamp >= asked.since AND timestamp <= asked.until
-          AND created_at >= asked.since - %(booked_before)s AND cost_amount IS NOT NULL
-        ORDER BY timestamp DESC LIMIT %(most)s
+        WHERE ({column}, timestamp) >= (asked.name, asked.since) AND ({column}, timestamp) <= (asked.name, asked.until)
+          AND created_at >= asked.since - %(booked_before)s AND {column} IS NOT NULL AND cost_amount IS NOT NULL
+        ORDER BY {column} DESC, timestamp DESC LIMIT %(most)s
     ), dear AS (
         SELECT * FROM line ORDER BY cost_amount DESC, event_id LIMIT %(shown)s
     ), driver AS (
@@ -38,8 +38,8 @@ CROSS JOIN LATERAL (
                                              cost_amount::text)) FROM dear) AS dearest
 ) AS found
 """
-OF_PERSONA = DRIVERS.format(lines="persona_id = asked.name")
-OF_POST = DRIVERS.format(lines="post_id = asked.name")
+OF_PERSONA = DRIVERS.format(column="persona_id")
+OF_POST = DRIVERS.format(column="post_id")
 
 
 def of_window(persona_id: str, window: Window) -> dict[str, Any]:

@@ -180,9 +180,9 @@ STANDING = ("learned", "no_data", "forecast", "burn_rate")
 def _latest_posts(persona_id: str, at: datetime) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT DISTINCT post_id FROM (SELECT post_id FROM cost_events WHERE persona_id = %s"
-            " AND timestamp > %s AND post_id IS NOT NULL ORDER BY timestamp DESC LIMIT 1000) AS latest",
-            [persona_id, at - DAY],
+            "SELECT DISTINCT post_id FROM (SELECT post_id FROM cost_events WHERE (persona_id, timestamp) > (%s, %s)"
+            " AND persona_id = %s AND post_id IS NOT NULL ORDER BY persona_id DESC, timestamp DESC LIMIT 1000) AS latest",
+            [persona_id, at - DAY, persona_id],
         )
         return [post for (post,) in cursor.fetchall()]
 

@@ -43,15 +43,17 @@ class Normal:
     source: str
 
 
+# Compared as rows, so that only the index of both columns serves: by the one of timestamps alone the planner would read
+# the lines of all personas.
 LATEST = """
 SELECT looked.persona_id, line.post_id, max(line.timestamp) AS last_at
 FROM unnest(%(personas)s::text[], %(times)s::timestamptz[]) AS looked(persona_id, as_of)
 CROSS JOIN LATERAL (
     SELECT post_id, timestamp FROM cost_events
-    WHERE persona_id = looked.persona_id AND post_id IS NOT NULL
-      AND timestamp > looked.as_of - %(recent)s AND timestamp <= looked.as_of + interval '10 minutes'
-      AND created_at >= looked.as_of - %(recent)s - %(booked_before)s
-    ORDER BY timestamp DESC LIMIT %(lines)s
+    WHERE (persona_id, timestamp) > (looked.persona_id, looked.as_of - %(recent)s)
+      AND (persona_id, timestamp) <= (looked.persona_id, looked.as_of + interval '10 minutes')
+      AND created_at >= looked.as_of - %(recent)s - %(booked_before)s AND post_id IS NOT NULL
+    ORDER BY persona_id DESC, timestamp DESC LIMIT %(lines)s
 ) AS line
 GROUP BY 1, 2
 """
@@ -59,11 +61,13 @@ PER_POST = f"""
 WITH latest AS MATERIALIZED ({LATEST}), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY persona_id ORDER BY last_at DESC, post_id) AS place FROM latest
 )
-SELECT persona_id, count(DISTINCT post_id), COALESCE(sum(c.amount), 0), COALESCE(sum(c.events), 0), min(r.last_at),
-       max(r.last_at)
-FROM ranked r JOIN costs_postcost c USING (persona_id, post_id)
-WHERE place <= %(posts)s
-GROUP BY persona_id ORDER BY persona_id
+SELECT r.persona_id, count(*), COALESCE(sum(c.amount), 0), COALESCE(sum(c.events), 0), min(r.last_at), max(r.last_at)
+FROM ranked r CROSS JOIN LATERAL (
+    SELECT sum(amount) AS amount, sum(events) AS events FROM costs_postcost
+    WHERE post_id = r.post_id AND persona_id = r.persona_id
+) AS c
+WHERE r.place <= %(posts)s
+GROUP BY 1 ORDER BY 1
 """
 
 
@@ -109,15 +113,17 @@ WITH sampled AS (
     FROM generate_series(0, %(hours)s - 1) AS h(hour)
     CROSS JOIN LATERAL (
         SELECT post_id FROM cost_events
-        WHERE persona_id = %(persona)s AND post_id IS NOT NULL
-          AND timestamp >= %(start)s + h.hour * interval '1 hour'
-          AND timestamp < LEAST(%(start)s + (h.hour + 1) * interval '1 hour', %(end)s)
-          AND created_at >= %(start)s + h.hour * interval '1 hour' - %(booked_before)s
-        ORDER BY timestamp LIMIT %(lines)s
+        WHERE (persona_id, timestamp) >= (%(persona)s, %(start)s + h.hour * interval '1 hour')
+          AND (persona_id, timestamp)
+              < (%(persona)s, LEAST(%(start)s + (h.hour + 1) * interval '1 hour', %(end)s))
+          AND created_at >= %(start)s + h.hour * interval '1 hour' - %(booked_before)s AND post_id IS NOT NULL
+        ORDER BY persona_id, timestamp LIMIT %(lines)s
     ) AS line
 ), posts AS (
-    SELECT sum(c.amount) AS amount FROM sampled JOIN costs_postcost c USING (post_id)
-    WHERE c.persona_id = %(persona)s GROUP BY post_id
+    SELECT cost.amount FROM sampled CROSS JOIN LATERAL (
+        SELECT sum(amount) AS amount FROM costs_postcost
+        WHERE post_id = sampled.post_id AND persona_id = %(persona)s
+    ) AS cost
 )
 SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), count(*) FROM posts WHERE amount > 0
 """

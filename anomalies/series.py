@@ -27,7 +27,8 @@ LATENESS = timedelta(minutes=2)
 # Further back nothing is caught up with: an alarm about it would be of no use.
 LONGEST_STOP = timedelta(days=1)
 FORGOTTEN_AFTER = timedelta(days=30)
-LEARNERS_AT_ONCE = 20
+# Windows of the past that newcomers learn from in one round: two or three seconds of work.
+LEARNED_AT_ONCE = 20_000
 EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
@@ -39,6 +40,11 @@ class Grain:
     step: timedelta
     statement: str
     learns_from: timedelta
+
+    @property
+    def newcomers(self) -> int:
+        """How many personas may begin to learn in one round."""
+        return LEARNED_AT_ONCE // (self.learns_from // self.step)
 
     def floor(self, at: datetime) -> datetime:
         return at - (at - EPOCH) % self.step
@@ -102,7 +108,7 @@ def _feed(grain: Grain, start: datetime, end: datetime, amounts: Amounts, rules:
     """Move every detector to `end`; returns the looks at each window by the time it was closed."""
     SeriesState.objects.filter(grain=grain.name, through__lt=end - FORGOTTEN_AFTER).delete()
     states = {state.persona_id: state for state in SeriesState.objects.filter(grain=grain.name)}
-    newcomers = sorted(set(amounts) - set(states))[:LEARNERS_AT_ONCE]
+    newcomers = sorted(set(amounts) - set(states))[: grain.newcomers]
     past = spent_in(grain, start - grain.learns_from, start, newcomers) if newcomers else {}
     open_keys = set(Anomaly.objects.open().filter(rule="learned").values_list("scope_key", flat=True))
     looks: dict[datetime, list[Look]] = defaultdict(list)

@@ -4,9 +4,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from anomalies import readings
 from anomalies.detectors.cost_spike import COST_PER_POST, CostReading
+from costs.models.ledger import BOOKED_BEFORE
 from tests.anomalies.conftest import NOON, Ledger, Posts, minutes
 
 TARGET = Decimal("0.02")
@@ -124,3 +126,16 @@ def test_a_baseline_is_kept_for_ten_minutes(posts: Posts) -> None:
     anew = readings.post_baselines({"ai_jesus": NOON + timedelta(minutes=10)})["ai_jesus"]
 
     assert (first.value, kept.value, anew.value) == (Decimal("0.02"), Decimal("0.02"), Decimal("0.09"))
+
+
+def test_lines_are_found_by_persona_and_time_together(posts: Posts) -> None:
+    posts.write("0.02")
+    asked = {"recent": readings.RECENT, "booked_before": BOOKED_BEFORE, "lines": 200, "posts": 10}
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {readings.PER_POST}", {**asked, "personas": ["ai_jesus"], "times": [NOON]})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert "_persona_id_timestamp_idx" in plan
+    assert "costs_postcost_pkey" in plan

@@ -33,6 +33,7 @@ NOT_RUN = {
     "make test": "is this suite",
     "cp .env.example": "belongs to the Docker commands beside it",
     "docker compose": "needs Docker; tests/finops_project/test_docker.py reads the files",
+    ".venv/bin/python manage.py test_alert": "needs a receiver; tests/alerts/test_test_alert.py has one",
 }
 # An error of HTTP ends the session, as one of a command does.
 PREAMBLE = 'set -euo pipefail\ncurl() { command curl --fail --show-error "$@"; }\n'
@@ -139,6 +140,11 @@ class TestTheCommandsOf:
         assert '"checks"' in printed
         assert "The counters equal the ledger." in printed
 
+    def test_detection(self, checkout: Path, stack: str) -> None:
+        printed = run(SOURCE / "docs" / "detection.md", checkout, stack)
+
+        assert "cost_spike" in printed
+
     @pytest.mark.parametrize("name", ["ledger.md", "configuration.md", "names.md"])
     def test_no_other_document(self, name: str) -> None:
         assert not executable(SOURCE / "docs" / name)
@@ -175,7 +181,7 @@ class TestADocument:
         assert set(re.findall(r"`make ([a-z]+)", document.read_text())) <= targets
 
     def test_it_names_management_commands_that_exist(self, document: Path) -> None:
-        ours = {path.stem for path in (SOURCE / "costs" / "management" / "commands").glob("*.py")}
+        ours = {path.stem for path in SOURCE.glob("*/management/commands/*.py")}
         named = set(re.findall(r"manage\.py ([a-z_]+)", document.read_text()))
 
         assert named <= ours | {"shell", "migrate", "createsuperuser"}
