@@ -16,6 +16,7 @@ from alerts.channels.base import Event
 from alerts.decide import (
     BUDGET_OVERRUN,
     INHIBITS,
+    LINGERING,
     Pace,
     Quiet,
     Reason,
@@ -78,11 +79,15 @@ def say(group: AlertGroup, event: Event, *, at: datetime) -> None:
 def _surroundings(groups: Collection[AlertGroup], at: datetime) -> Surroundings:
     personas = {group.persona_id for group in groups}
     causes = models.Q(persona_id__in=personas, rule__in=INHIBITS) | models.Q(persona_id="", rule=BUDGET_OVERRUN)
-    stored = AlertGroup.objects.open().filter(causes).values_list("persona_id", "rule")
+    lately = models.Q(resolved_at=None) | models.Q(resolved_at__gte=at - max(LINGERING.values()))
+    stored = AlertGroup.objects.filter(causes, lately, is_current=True).values_list("persona_id", "rule", "resolved_at")
     # What is decided here is newer than what is stored.
-    known = {(group.persona_id, group.rule): group.is_open for group in groups}
-    firing = {key for key in stored if known.get(key, True)} | {key for key, is_open in known.items() if is_open}
-    return Surroundings(firing, Silence.objects.in_force(at).mutes())
+    ended_at = {(persona, rule): moment for persona, rule, moment in stored} | {
+        (group.persona_id, group.rule): group.resolved_at for group in groups
+    }
+    firing = {key for key, moment in ended_at.items() if moment is None}
+    ended = {key: moment for key, moment in ended_at.items() if moment is not None}
+    return Surroundings(firing, Silence.objects.in_force(at).mutes(), ended)
 
 
 def _notes(group: AlertGroup, verdict: Say | Quiet, new: News | None) -> Iterable[Note]:

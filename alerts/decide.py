@@ -6,7 +6,7 @@ A mute (a cause that explains it, a silence) holds back what fires, never the ne
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -28,6 +28,8 @@ WAITING: Mapping[str, timedelta] = {
     "learned": timedelta(seconds=5),
     "forecast": timedelta(seconds=60),
 }
+# What a cause brought about ends a while after it: these are only said if they outlive their cause by so much.
+LINGERING: Mapping[str, timedelta] = {"cost_threshold": timedelta(minutes=20), "learned": timedelta(hours=2)}
 URGENT = Severity.HIGH
 FIRING_EVENTS = frozenset({Event.OPENED, Event.ESCALATED, Event.UNACKNOWLEDGED, Event.REPEATED})
 
@@ -121,17 +123,18 @@ class Mute:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What else is going on: what fires, by (persona, rule), and the silences in force."""
+    """What else is going on: what fires, by (persona, rule), what ended lately and when, and the silences in force."""
 
     firing: Collection[tuple[str, str]] = frozenset()
     mutes: Sequence[Mute] = ()
+    ended: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
 
 
 def decide(incident: Incident, around: Surroundings, pace: Pace, at: datetime) -> Say | Quiet:
     """One look at one incident."""
     if incident.severity is None:
         return _ended(incident)
-    return _muted(incident, incident.severity, around) or _paced(incident, incident.severity, pace, at)
+    return _muted(incident, incident.severity, around, at) or _paced(incident, incident.severity, pace, at)
 
 
 def _ended(incident: Incident) -> Say | Quiet:
@@ -142,14 +145,28 @@ def _ended(incident: Incident) -> Say | Quiet:
     return Quiet(Reason.NEVER_SAID, "It ended before anything was said.")
 
 
-def _muted(incident: Incident, severity: Severity, around: Surroundings) -> Quiet | None:
+def _muted(incident: Incident, severity: Severity, around: Surroundings, at: datetime) -> Quiet | None:
     cause = explained_by(incident.persona_id, incident.rule, around.firing)
     if cause:
         return Quiet(Reason.INHIBITED, f"{cause} fires and explains it.")
+    if lingering := _lingering(incident, around, at):
+        return lingering
     for mute in around.mutes:
         if mute.covers(incident.persona_id, incident.rule, severity):
             sentence = f"Silenced by {mute.owner} until {mute.ends_at:%Y-%m-%d %H:%M} UTC: {mute.reason}"
             return Quiet(Reason.SILENCED, sentence, mute.ends_at)
+    return None
+
+
+def _lingering(incident: Incident, around: Surroundings, at: datetime) -> Quiet | None:
+    """What began under a cause that ended a moment ago and is not said yet."""
+    longest = LINGERING.get(incident.rule)
+    if longest is None or incident.said is not None:
+        return None
+    for cause, explained in INHIBITS.items():
+        ended_at = around.ended.get((incident.persona_id, cause)) if incident.rule in explained else None
+        if ended_at and incident.firing_since <= ended_at and at < ended_at + longest:
+            return Quiet(Reason.INHIBITED, f"{cause} explained it, and has just ended.", ended_at + longest)
     return None
 
 

@@ -9,10 +9,10 @@ from costs.documentation import (
     NUMBER,
     TEXT_OR_NULL,
     Schema,
-    _answers,
-    _list,
-    _object,
-    _query,
+    answers,
+    list_of,
+    object_of,
+    query,
 )
 
 DAY: Schema = {"type": "string", "format": "date"}
@@ -28,7 +28,7 @@ REASON: Schema = {**TEXT_OR_NULL, "description": "Why there is no forecast, no b
 RANGE = {name: DOLLARS for name in ("expected", "low", "high")}
 RANGE_OR_NULL = {name: DOLLARS_OR_NULL for name in RANGE}
 BACKTEST = {
-    **_object(
+    **object_of(
         {
             "origins": {**COUNT, "description": "How many forecasts were made as of an earlier day."},
             "day_error": {**PERCENT_OR_NULL, "description": "All misses of days over all that was spent."},
@@ -43,7 +43,7 @@ BACKTEST = {
     "description": "Per cent, over forecasts of 7 days made every third day of the last four weeks.",
 }
 SERIES = {
-    "history": _object(
+    "history": object_of(
         {
             "days": {**COUNT, "description": "Full days since the first that cost something, at most 120."},
             "spent_last_30_days": NUMBER,
@@ -59,18 +59,18 @@ SERIES = {
     },
     "reason": REASON,
     **RANGE_OR_NULL,
-    "today": _object({"spent": NUMBER, **RANGE_OR_NULL}),
-    "days": _list(_object({"day": DAY, **RANGE})),
+    "today": object_of({"spent": NUMBER, **RANGE_OR_NULL}),
+    "days": list_of(object_of({"day": DAY, **RANGE})),
     "backtest": BACKTEST,
 }
 CAPACITY = {
-    **_object(
+    **object_of(
         {
-            "events_per_second": _object({"last_hour": RATE, "peak_hour_of_7_days": RATE}),
+            "events_per_second": object_of({"last_hour": RATE, "peak_hour_of_7_days": RATE}),
             "events_per_day": {**COUNT, "description": "Of the last 7 full days."},
             "growth_per_week_percent": PERCENT_OR_NULL,
-            "drain": _object({"events_per_second": COUNT, "reached_on": DAY_OR_NULL, "reason": REASON}),
-            "ledger": _object(
+            "drain": object_of({"events_per_second": COUNT, "reached_on": DAY_OR_NULL, "reason": REASON}),
+            "ledger": object_of(
                 {
                     "events": COUNT,
                     "partitions": COUNT,
@@ -79,8 +79,8 @@ CAPACITY = {
                     "growth_bytes_per_day": COUNT_OR_NULL,
                 }
             ),
-            "partitions": _object({"months_ahead": {"type": "integer", "minimum": -1}, "last_until": DAY}),
-            "disk": _object(
+            "partitions": object_of({"months_ahead": {"type": "integer", "minimum": -1}, "last_until": DAY}),
+            "disk": object_of(
                 {
                     "bytes": COUNT_OR_NULL,
                     "database_bytes": COUNT,
@@ -98,21 +98,21 @@ FORECAST: dict[str, Any] = {
     "operation_id": "get_forecast",
     "tags": ["anomalies"],
     "parameters": [
-        _query("group_by", f"One of {', '.join(GROUPS)}; without it only the total is answered."),
-        _query("persona_id", "Only this persona."),
+        query("group_by", f"One of {', '.join(GROUPS)}; without it only the total is answered."),
+        query("persona_id", "Only this persona."),
     ],
-    "responses": _answers(
+    "responses": answers(
         {
-            200: _object(
+            200: object_of(
                 {
                     "made_at": INSTANT,
                     "start_date": {**DAY, "description": "Tomorrow, in UTC."},
                     "end_date": {**DAY, "description": "The last day forecast."},
                     "range_percent": COUNT,
                     "group_by": TEXT_OR_NULL,
-                    "total": _object(SERIES),
-                    "series": _list(
-                        _object(
+                    "total": object_of(SERIES),
+                    "series": list_of(
+                        object_of(
                             {"key": {"type": "object", "additionalProperties": TEXT_OR_NULL}, **SERIES},
                         )
                     ),

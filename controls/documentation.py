@@ -15,12 +15,12 @@ from costs.documentation import (
     NUMBER,
     TEXT_OR_NULL,
     Schema,
-    _answer,
-    _answers,
-    _list,
-    _name,
-    _object,
-    _query,
+    answer,
+    answers,
+    list_of,
+    name_of,
+    object_of,
+    query,
 )
 
 
@@ -44,11 +44,11 @@ HARD: Schema = {"type": "boolean", "description": "A hard budget refuses what wo
 TERMS = {"name": TITLE, "limit": LIMIT, "hard": HARD, "warn_levels": LEVELS}
 PERIOD: Schema = {"type": "string", "enum": list(PERIODS), "description": "Weeks begin on Monday."}
 ZONE: Schema = {"type": "string", "description": "An IANA name: where days, weeks and months begin. UTC when absent."}
-NEW_BUDGET = _object(
+NEW_BUDGET = object_of(
     {
         "name": TITLE,
         "scope": {
-            **_optional(**{name: _name(100, "All when absent.") for name in SCOPE}),
+            **_optional(**{name: name_of(100, "All when absent.") for name in SCOPE}),
             "description": "What counts: lines with all of these names. {} is everything.",
         },
         "period": PERIOD,
@@ -58,16 +58,16 @@ NEW_BUDGET = _object(
     hard=HARD,
     warn_levels=LEVELS,
 )
-BUDGET = _object(
+BUDGET = object_of(
     {
         "id": COUNT,
         "name": {"type": "string"},
-        "scope": _object({name: TEXT_OR_NULL for name in SCOPE}),
+        "scope": object_of({name: TEXT_OR_NULL for name in SCOPE}),
         "period": PERIOD,
         "timezone": {"type": "string"},
         "limit": NUMBER,
         "hard": {"type": "boolean"},
-        "warn_levels": _list({"type": "integer"}),
+        "warn_levels": list_of({"type": "integer"}),
         "spent": NUMBER,
         "remaining": {"type": "number", "description": "US dollars; below zero when overspent."},
         "used_percent": {"type": "number", "description": "Cut to 2 decimals, never rounded up."},
@@ -84,47 +84,47 @@ _BODY = (400, 411, 413, 415, 422)
 LIST_BUDGETS: dict[str, Any] = {
     "operation_id": "list_budgets",
     "tags": ["budgets"],
-    "examples": [_answer("One budget", examples.BUDGETS)],
+    "examples": [answer("One budget", examples.BUDGETS)],
     "parameters": [
-        _query("all", "Also those that have ended.", kind=OpenApiTypes.BOOL),
-        _query("persona_id", "Only budgets of this persona."),
-        _query("cursor", "The `cursor` of an earlier answer, for the next ones."),
+        query("all", "Also those that have ended.", kind=OpenApiTypes.BOOL),
+        query("persona_id", "Only budgets of this persona."),
+        query("cursor", "The `cursor` of an earlier answer, for the next ones."),
     ],
-    "responses": _answers({200: _object({"budgets": _list(BUDGET), "cursor": TEXT_OR_NULL})}, 422),
+    "responses": answers({200: object_of({"budgets": list_of(BUDGET), "cursor": TEXT_OR_NULL})}, 422),
 }
 MAKE_BUDGET: dict[str, Any] = {
     "operation_id": "make_budget",
     "tags": ["budgets"],
     "examples": [
         OpenApiExample("A hard monthly limit for a persona", value=examples.NEW_BUDGET, request_only=True),
-        _answer("Made", examples.BUDGET, 201),
+        answer("Made", examples.BUDGET, 201),
     ],
     "request": {JSON: NEW_BUDGET},
-    "responses": _answers({201: BUDGET}, *_BODY),
+    "responses": answers({201: BUDGET}, *_BODY),
 }
 GET_BUDGET: dict[str, Any] = {
     "operation_id": "get_budget",
     "tags": ["budgets"],
-    "examples": [_answer("A budget", examples.BUDGET)],
+    "examples": [answer("A budget", examples.BUDGET)],
     "parameters": [_ID],
-    "responses": _answers({200: BUDGET}, 404),
+    "responses": answers({200: BUDGET}, 404),
 }
 REVISE_BUDGET: dict[str, Any] = {
     "operation_id": "revise_budget",
     "tags": ["budgets"],
     "examples": [
         OpenApiExample("A higher limit", value=examples.CHANGES, request_only=True),
-        _answer("Revised", examples.BUDGET),
+        answer("Revised", examples.BUDGET),
     ],
     "parameters": [_ID],
     "request": {JSON: _optional(**TERMS)},
-    "responses": _answers({200: BUDGET}, 404, *_BODY),
+    "responses": answers({200: BUDGET}, 404, *_BODY),
 }
 END_BUDGET: dict[str, Any] = {
     "operation_id": "end_budget",
     "tags": ["budgets"],
-    "examples": [_answer("Ended", examples.BUDGET | {"ended_at": "2026-11-24T12:00:00Z", "revision": 2})],
+    "examples": [answer("Ended", examples.BUDGET | {"ended_at": "2026-11-24T12:00:00Z", "revision": 2})],
     "parameters": [_ID],
     "request": None,
-    "responses": _answers({200: BUDGET}, 404),
+    "responses": answers({200: BUDGET}, 404),
 }

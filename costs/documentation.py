@@ -32,7 +32,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         return {"type": "http", "scheme": "bearer", "description": "An API key: Authorization: Bearer <key>"}
 
 
-def _object(required: dict[str, Schema], **optional: Schema) -> Schema:
+def object_of(required: dict[str, Schema], **optional: Schema) -> Schema:
     return {
         "type": "object",
         "properties": {**required, **optional},
@@ -41,17 +41,17 @@ def _object(required: dict[str, Schema], **optional: Schema) -> Schema:
     }
 
 
-def _list(items: Schema) -> Schema:
+def list_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _name(longest: int, description: str = "") -> Schema:
+def name_of(longest: int, description: str = "") -> Schema:
     return {"type": "string", "maxLength": longest, "nullable": True, "description": description}
 
 
-PROBLEM = _object(
+PROBLEM = object_of(
     {"type": {"type": "string"}, "title": {"type": "string"}, "status": COUNT, "detail": {"type": "string"}},
-    errors=_list(_object({"path": {"type": "string"}, "detail": {"type": "string"}})),
+    errors=list_of(object_of({"path": {"type": "string"}, "detail": {"type": "string"}})),
 )
 PROBLEMS = {
     400: "The body is no JSON object.",
@@ -68,7 +68,7 @@ PROBLEMS = {
 }
 
 
-def _answers(ok: dict[int, Schema], *problems: int) -> dict[Any, Schema]:
+def answers(ok: dict[int, Schema], *problems: int) -> dict[Any, Schema]:
     """Answers by (status, media type); 401, 403, 429 and 503 may come from everywhere."""
     wrong = {
         (status, PROBLEM_JSON): {**PROBLEM, "description": PROBLEMS[status]}
@@ -77,11 +77,11 @@ def _answers(ok: dict[int, Schema], *problems: int) -> dict[Any, Schema]:
     return {**{(status, JSON): schema for status, schema in ok.items()}, **wrong}
 
 
-def _answer(name: str, value: examples.Example, status: int = 200) -> OpenApiExample:
+def answer(name: str, value: examples.Example, status: int = 200) -> OpenApiExample:
     return OpenApiExample(name, value=value, response_only=True, status_codes=[status])
 
 
-def _query(name: str, description: str, *, required: bool = False, kind: Any = OpenApiTypes.STR) -> OpenApiParameter:
+def query(name: str, description: str, *, required: bool = False, kind: Any = OpenApiTypes.STR) -> OpenApiParameter:
     return OpenApiParameter(name, kind, OpenApiParameter.QUERY, required=required, description=description)
 
 
@@ -101,10 +101,10 @@ EVENT: Schema = {
     "anyOf": [{"required": ["usage"]}, {"required": ["amount"]}],
     "properties": {
         "cost_type": {"type": "string", "minLength": 1, "maxLength": 100, "description": "openai_api, kubernetes, …"},
-        "event_id": _name(255, "Unique within the key's source for ever; made up when absent."),
+        "event_id": name_of(255, "Unique within the key's source for ever; made up when absent."),
         "timestamp": {**INSTANT, "nullable": True, "description": "With an offset; now when absent."},
-        "post_id": _name(255, "Null is shared infrastructure."),
-        **{name: _name(100) for name in ("persona_id", "operation", "provider", "model", "hold_id")},
+        "post_id": name_of(255, "Null is shared infrastructure."),
+        **{name: name_of(100) for name in ("persona_id", "operation", "provider", "model", "hold_id")},
         "usage": {
             "type": "object",
             "nullable": True,
@@ -118,8 +118,8 @@ EVENT: Schema = {
             "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}],
         },
         "currency": {"type": "string", "enum": ["USD"], "nullable": True},
-        "correlation_id": _name(255),
-        "request_id": _name(255),
+        "correlation_id": name_of(255),
+        "request_id": name_of(255),
         "metadata": {"type": "object", "nullable": True, "description": "Up to 8 KB and 5 levels."},
     },
 }
@@ -131,7 +131,7 @@ BATCH: Schema = {
     "properties": {"events": {"type": "array", "maxItems": MOST_EVENTS, "items": {"type": "object"}}},
 }
 STATUSES = ["accepted", "duplicate", "conflict", "rejected"]
-RECEIPT = _object(
+RECEIPT = object_of(
     {
         "event_id": TEXT_OR_NULL,
         "status": {"type": "string", "enum": STATUSES},
@@ -142,15 +142,21 @@ EVENTS: dict[str, Any] = {
     "operation_id": "accept_events",
     "tags": ["costs"],
     "request": {JSON: {"oneOf": [BATCH, EVENT]}},
-    "responses": _answers(
-        {202: {"oneOf": [_object({"results": _list(RECEIPT)}), RECEIPT]}, 200: RECEIPT}, 400, 409, 411, 413, 415, 422
+    "responses": answers(
+        {202: {"oneOf": [object_of({"results": list_of(RECEIPT)}), RECEIPT]}, 200: RECEIPT},
+        400,
+        409,
+        411,
+        413,
+        415,
+        422,
     ),
     "examples": [
         OpenApiExample("One event", value=examples.EVENT, request_only=True),
         OpenApiExample("A batch", value={"events": [examples.EVENT]}, request_only=True),
-        _answer("One event, accepted", examples.ACCEPTED, 202),
-        _answer("A batch, each event with its result", examples.RESULTS, 202),
-        _answer("One event, sent again", examples.DUPLICATE),
+        answer("One event, accepted", examples.ACCEPTED, 202),
+        answer("A batch, each event with its result", examples.RESULTS, 202),
+        answer("One event, sent again", examples.DUPLICATE),
     ],
 }
 
@@ -160,10 +166,10 @@ OUTCOME: Schema = {
     "additionalProperties": False,
     "properties": {
         "kind": {"type": "string", "enum": list(OutcomeKind.values)},
-        "event_id": _name(255, "Unique among the outcomes of the key's source for ever; made up when absent."),
+        "event_id": name_of(255, "Unique among the outcomes of the key's source for ever; made up when absent."),
         "timestamp": {**INSTANT, "nullable": True, "description": "With an offset; now when absent."},
-        "post_id": _name(255, "This or persona_id is required."),
-        "persona_id": _name(100, "When absent the one that the post's costs are for, if that is exactly one."),
+        "post_id": name_of(255, "This or persona_id is required."),
+        "persona_id": name_of(100, "When absent the one that the post's costs are for, if that is exactly one."),
         "quantity": {
             "nullable": True,
             "description": "How many, with at most 12 decimals; negative where they were taken back. Required for "
@@ -189,31 +195,37 @@ OUTCOMES: dict[str, Any] = {
     "operation_id": "accept_outcomes",
     "tags": ["outcomes"],
     "request": {JSON: {"oneOf": [OUTCOME_BATCH, OUTCOME]}},
-    "responses": _answers(
-        {202: {"oneOf": [_object({"results": _list(RECEIPT)}), RECEIPT]}, 200: RECEIPT}, 400, 409, 411, 413, 415, 422
+    "responses": answers(
+        {202: {"oneOf": [object_of({"results": list_of(RECEIPT)}), RECEIPT]}, 200: RECEIPT},
+        400,
+        409,
+        411,
+        413,
+        415,
+        422,
     ),
     "examples": [
         OpenApiExample("Three followers", value=examples.OUTCOME, request_only=True),
         OpenApiExample("A batch", value={"outcomes": [examples.OUTCOME, examples.REVENUE]}, request_only=True),
-        _answer("One outcome, accepted", examples.OUTCOME_ACCEPTED, 202),
-        _answer("A batch, each outcome with its result", examples.OUTCOME_RESULTS, 202),
-        _answer("One outcome, sent again", examples.OUTCOME_DUPLICATE),
+        answer("One outcome, accepted", examples.OUTCOME_ACCEPTED, 202),
+        answer("A batch, each outcome with its result", examples.OUTCOME_RESULTS, 202),
+        answer("One outcome, sent again", examples.OUTCOME_DUPLICATE),
     ],
 }
 
 EVIDENCE = {
     "type": "object",
     "description": f"Dollars and charges by where the amounts come from: {REPORTED}, {COMPUTED}, estimated, allocated.",
-    "additionalProperties": _object({"amount": NUMBER, "events": COUNT}),
+    "additionalProperties": object_of({"amount": NUMBER, "events": COUNT}),
 }
 POST: dict[str, Any] = {
     "operation_id": "get_post",
     "tags": ["costs"],
-    "examples": [_answer("A post with one call", examples.POST)],
-    "parameters": [_query("cursor", "The `cursor` of an earlier answer, for older lines of the audit trail.")],
-    "responses": _answers(
+    "examples": [answer("A post with one call", examples.POST)],
+    "parameters": [query("cursor", "The `cursor` of an earlier answer, for older lines of the audit trail.")],
+    "responses": answers(
         {
-            200: _object(
+            200: object_of(
                 {
                     "post_id": {"type": "string"},
                     "total_cost": NUMBER,
@@ -222,13 +234,13 @@ POST: dict[str, Any] = {
                         "type": "number",
                         "description": "How well described the events are, from 0.95; see `evidence` for the amounts.",
                     },
-                    "accuracy_details": _object(
+                    "accuracy_details": object_of(
                         {
-                            "confidence_factors": _list(
-                                _object(
+                            "confidence_factors": list_of(
+                                object_of(
                                     {
                                         "event_timestamp": INSTANT,
-                                        "factors": _list({"type": "string"}),
+                                        "factors": list_of({"type": "string"}),
                                         "confidence": {"type": "number"},
                                     }
                                 )
@@ -237,8 +249,8 @@ POST: dict[str, Any] = {
                             "high_confidence_events": COUNT,
                         }
                     ),
-                    "audit_trail": _list(
-                        _object(
+                    "audit_trail": list_of(
+                        object_of(
                             {
                                 "timestamp": INSTANT,
                                 "cost_type": {"type": "string"},
@@ -263,10 +275,10 @@ POST: dict[str, Any] = {
 POST_SUMMARY: dict[str, Any] = {
     "operation_id": "get_post_summary",
     "tags": ["costs"],
-    "examples": [_answer("A cheap post", examples.POST_SUMMARY)],
-    "responses": _answers(
+    "examples": [answer("A cheap post", examples.POST_SUMMARY)],
+    "responses": answers(
         {
-            200: _object(
+            200: object_of(
                 {
                     "post_id": {"type": "string"},
                     "total_cost": NUMBER,
@@ -281,12 +293,12 @@ POST_SUMMARY: dict[str, Any] = {
     ),
 }
 PRICE: Schema = {
-    **_object(
+    **object_of(
         {
             "amount": PRICED_OR_NOT,
             "formula": {"type": "string"},
-            "components": _list(ANYTHING),
-            "price_lists": _list({"type": "string"}),
+            "components": list_of(ANYTHING),
+            "price_lists": list_of({"type": "string"}),
             "resolution": ANYTHING,
             "reason": {"type": "string"},
             "price_sheet": {"type": "string", "format": "uuid"},
@@ -297,11 +309,11 @@ PRICE: Schema = {
 EXPLAIN: dict[str, Any] = {
     "operation_id": "explain_event",
     "tags": ["costs"],
-    "examples": [_answer("A call priced by its tokens", examples.EXPLANATION)],
-    "parameters": [_query("source", "Which source's event, where several used the same id.")],
-    "responses": _answers(
+    "examples": [answer("A call priced by its tokens", examples.EXPLANATION)],
+    "parameters": [query("source", "Which source's event, where several used the same id.")],
+    "responses": answers(
         {
-            200: _object(
+            200: object_of(
                 {
                     **{name: {"type": "string"} for name in ("event_id", "source", "cost_type", "evidence")},
                     **{name: TEXT_OR_NULL for name in ("post_id", "persona_id", "operation", "provider", "model")},
@@ -315,8 +327,8 @@ EXPLAIN: dict[str, Any] = {
                     "usage": {**ANYTHING, "nullable": True},
                     "provider_usage": {**ANYTHING, "nullable": True},
                     "price": PRICE,
-                    "adjustments": _list(
-                        _object(
+                    "adjustments": list_of(
+                        object_of(
                             {
                                 "booked_at": INSTANT,
                                 "amount": NUMBER,
@@ -335,25 +347,25 @@ EXPLAIN: dict[str, Any] = {
 BREAKDOWN: dict[str, Any] = {
     "operation_id": "get_breakdown",
     "tags": ["costs"],
-    "examples": [_answer("A day by type and model", examples.BREAKDOWN)],
+    "examples": [answer("A day by type and model", examples.BREAKDOWN)],
     "parameters": [
-        _query("start_date", "A date in `timezone`, or an RFC 3339 time.", required=True),
-        _query("end_date", "A date, which is included, or a time, which is not.", required=True),
-        _query("timezone", "An IANA name; UTC when absent."),
-        _query("persona_id", "Only this persona."),
-        _query("group_by", f"Some of {', '.join(GROUPS)}, separated by commas; cost_type when absent."),
+        query("start_date", "A date in `timezone`, or an RFC 3339 time.", required=True),
+        query("end_date", "A date, which is included, or a time, which is not.", required=True),
+        query("timezone", "An IANA name; UTC when absent."),
+        query("persona_id", "Only this persona."),
+        query("group_by", f"Some of {', '.join(GROUPS)}, separated by commas; cost_type when absent."),
     ],
-    "responses": _answers(
+    "responses": answers(
         {
-            200: _object(
+            200: object_of(
                 {
                     "start_date": INSTANT,
                     "end_date": INSTANT,
                     "timezone": {"type": "string"},
                     "total_cost": NUMBER,
                     "unpriced_events": COUNT,
-                    "groups": _list(
-                        _object(
+                    "groups": list_of(
+                        object_of(
                             {
                                 "key": {"type": "object", "additionalProperties": TEXT_OR_NULL},
                                 "cost": NUMBER,

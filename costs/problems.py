@@ -69,7 +69,7 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, PermissionDenied):
         return Problem(403, "This is not allowed.")
     if isinstance(error, exceptions.APIException):
-        return Problem(error.status_code, _sentence(error.detail), headers=_headers(error))
+        return Problem(error.status_code, _sentence(error.detail), _errors(error.detail), headers=_headers(error))
     return None
 
 
@@ -126,6 +126,11 @@ def _sentence(detail: Any) -> str:
     if isinstance(detail, list):
         return " ".join(map(_sentence, detail))
     return str(detail)
+
+
+def _errors(detail: Any) -> list[tuple[str, str]]:
+    """The fields that are named."""
+    return [(name, _sentence(value)) for name, value in detail.items()] if isinstance(detail, Mapping) else []
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from celery.schedules import crontab
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from kombu.entity import Queue
 
 from finops_project.environment import Environment, database
 
@@ -173,6 +175,9 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Who drains takes the first queue, who watches the second; a worker that is told nothing takes both.
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "watch")]  # type: ignore[no-untyped-call]
+CELERY_TASK_ROUTES = {f"{app}.tasks.*": {"queue": "watch"} for app in ("anomalies", "alerts", "controls")}
 CELERY_TASK_SOFT_TIME_LIMIT = env.integer("FINOPS_TASK_TIMEOUT_SECONDS", 30, least=1)
 CELERY_TASK_TIME_LIMIT = 60
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.integer("FINOPS_MEMORY_THRESHOLD_MB", 400) * 1024
@@ -183,10 +188,25 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Celery closes the database connection around every task unless this is set.
 CELERY_DB_REUSE_MAX = 10_000
 CELERY_BEAT_SCHEDULE_FILENAME = env.text("FINOPS_BEAT_SCHEDULE", "/tmp/finops-beat-schedule")  # noqa: S108
+# Every window of time below is also a row in Postgres, so a second beat or a missed tick changes nothing.
+FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS = env.integer("FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS", 30, least=1)
 CELERY_BEAT_SCHEDULE = {
     "inbox-sweep": {"task": "costs.tasks.sweep_inbox", "schedule": 1.0, "options": {"expires": 5}},
     "partitions": {"task": "costs.tasks.ensure_partitions", "schedule": 3600.0, "options": {"expires": 600}},
     "reprice-unpriced": {"task": "costs.tasks.reprice_unpriced", "schedule": 300.0, "options": {"expires": 250}},
+    "anomaly-sweep": {
+        "task": "anomalies.tasks.sweep",
+        "schedule": float(FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS),
+        "options": {"expires": FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS},
+    },
+    "budget-check": {"task": "anomalies.tasks.check_budgets", "schedule": 60.0, "options": {"expires": 55}},
+    "alert-sweep": {"task": "alerts.tasks.sweep", "schedule": 2.0, "options": {"expires": 5}},
+    "heartbeat": {"task": "alerts.tasks.heartbeat", "schedule": 60.0, "options": {"expires": 55}},
+    "daily-digest": {
+        "task": "alerts.tasks.daily_digest",
+        "schedule": crontab(hour=str(env.integer("FINOPS_DIGEST_HOUR", 8)), minute="0"),
+        "options": {"expires": 3600},
+    },
 }
 
 # What the specification calls the engine's config: each key is also an environment variable FINOPS_<KEY>.
@@ -194,8 +214,30 @@ FINOPS_COST_THRESHOLD_PER_POST = env.number("FINOPS_COST_THRESHOLD_PER_POST", "0
 FINOPS_ALERT_THRESHOLD_MULTIPLIER = env.number("FINOPS_ALERT_THRESHOLD_MULTIPLIER", "2.0")
 FINOPS_STORAGE_LATENCY_TARGET_MS = env.integer("FINOPS_STORAGE_LATENCY_TARGET_MS", 500)
 FINOPS_ANOMALY_DETECTION_ENABLED = env.switch("FINOPS_ANOMALY_DETECTION_ENABLED", True)
-FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS = env.integer("FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS", 30, least=1)
+FINOPS_DISK_BYTES = env.integer("FINOPS_DISK_BYTES", 0)
+FINOPS_DRAIN_RATE_EVENTS = env.integer("FINOPS_DRAIN_RATE_EVENTS", 10000, least=1)
+FINOPS_COST_PER_FOLLOW_TARGET = env.number("FINOPS_COST_PER_FOLLOW_TARGET", "0.01")
 FINOPS_ANOMALY_CHECK = "anomalies.detect.check"
+
+# Alerts. A channel without its secret, here or in the admin, is not configured and says nothing.
+FINOPS_PUBLIC_URL = env.text("FINOPS_PUBLIC_URL", "http://127.0.0.1:8080")
+FINOPS_SLACK_WEBHOOK_URL = env.text("FINOPS_SLACK_WEBHOOK_URL")
+FINOPS_PAGERDUTY_ROUTING_KEY = env.text("FINOPS_PAGERDUTY_ROUTING_KEY")
+FINOPS_PAGERDUTY_URL = env.text("FINOPS_PAGERDUTY_URL")
+FINOPS_ALERT_EMAIL_TO = env.words("FINOPS_ALERT_EMAIL_TO", "")
+FINOPS_ALERT_REPEAT_SECONDS = env.integer("FINOPS_ALERT_REPEAT_SECONDS", 3600, least=60)
+FINOPS_ALERT_ESCALATE_SECONDS = env.integer("FINOPS_ALERT_ESCALATE_SECONDS", 900, least=60)
+FINOPS_HEARTBEAT_URL = env.text("FINOPS_HEARTBEAT_URL")
+FINOPS_APPRISE_ENABLED = env.switch("FINOPS_APPRISE_ENABLED", False)
+# Origins such as http://127.0.0.1:8123 that stand in for the vendors; `check --deploy` refuses them.
+ALERT_TEST_ENDPOINTS = env.words("FINOPS_ALERT_TEST_ENDPOINTS", "")
+EMAIL_HOST = env.text("FINOPS_SMTP_HOST", "localhost")
+EMAIL_PORT = env.integer("FINOPS_SMTP_PORT", 25, least=1)
+EMAIL_HOST_USER = env.text("FINOPS_SMTP_USER")
+EMAIL_HOST_PASSWORD = env.text("FINOPS_SMTP_PASSWORD")
+EMAIL_USE_TLS = env.switch("FINOPS_SMTP_TLS", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("FINOPS_EMAIL_FROM", "finops@localhost")
 
 FINOPS_ACCEPT_OLDEST_DAYS = env.integer("FINOPS_ACCEPT_OLDEST_DAYS", 90, least=1)
 FINOPS_COST_EVENT_BATCH_SIZE = env.integer("FINOPS_COST_EVENT_BATCH_SIZE", 1000, least=1)
@@ -226,7 +268,7 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "costs.admin.overview.context",
-    "STYLES": [lambda request: static("costs/admin.css")],
+    "STYLES": [lambda request: static("costs/admin.css"), lambda request: static("alerts/admin.css")],
     "SCRIPTS": [lambda request: static("costs/admin.js")],
     "SIDEBAR": {
         "show_search": False,
@@ -237,8 +279,32 @@ UNFOLD = {
                 "items": [
                     {"title": "Overview", "icon": "home", "link": reverse_lazy("admin:index")},
                     _page("Posts", "article", "costs_post_changelist", "costs.view_costevent"),
+                    _page("Outcomes", "trending_up", "costs_outcome_changelist", "costs.view_outcome"),
                     _page("Ledger lines", "receipt_long", "costs_costevent_changelist", "costs.view_costevent"),
                 ],
+            },
+            {
+                "title": "Detection",
+                "items": [
+                    _page("Anomalies", "troubleshoot", "anomalies_anomaly_changelist", "anomalies.view_anomaly"),
+                    _page("Rule policies", "tune", "anomalies_rulepolicy_changelist", "anomalies.view_rulepolicy"),
+                    _page("Tolerances", "thumb_up", "anomalies_tolerance_changelist", "anomalies.view_tolerance"),
+                ],
+            },
+            {
+                "title": "Alerts",
+                "items": [
+                    _page("Incidents", "notifications", "alerts_alertgroup_changelist", "alerts.view_alertgroup"),
+                    _page("Deliveries", "outgoing_mail", "alerts_delivery_changelist", "alerts.view_delivery"),
+                    _page("Channels", "campaign", "alerts_channel_changelist", "alerts.view_channel"),
+                    _page("Routes", "alt_route", "alerts_route_changelist", "alerts.view_route"),
+                    _page("Silences", "notifications_off", "alerts_silence_changelist", "alerts.view_silence"),
+                    _page("Not said", "voice_over_off", "alerts_decision_changelist", "alerts.view_decision"),
+                ],
+            },
+            {
+                "title": "Controls",
+                "items": [_page("Budgets", "savings", "controls_budget_changelist", "controls.view_budget")],
             },
             {
                 "title": "Intake",

@@ -17,6 +17,9 @@ urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", DocumentationView.as_view(url_name="schema"), name="docs"),
     path("", include("costs.urls")),
+    path("", include("controls.urls")),
+    path("", include("alerts.urls")),
+    path("", include("anomalies.urls")),
 ]
 
 handler400 = "costs.problems.bad_request"

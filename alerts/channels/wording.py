@@ -96,7 +96,7 @@ def text(notice: Notice) -> str:
     told = [heading(notice)]
     if notice.event in _WITHOUT_INCIDENT and notice.title:
         told.append(one_line(notice.title))
-    names = _SHOWN_IN_TEXT.get(notice.rule, notice.facts)
+    names = notice.facts if notice.event is Event.RESOLVED else _SHOWN_IN_TEXT.get(notice.rule, notice.facts)
     shown = {name: value for name, value in notice.facts.items() if name in names}
     told += [f"{label}: {value}" for label, value in _rows(notice, shown)]
     told += [f"• {one_line(line)}" for line in notice.lines]

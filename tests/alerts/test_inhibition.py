@@ -49,6 +49,25 @@ class TestCauses:
 
         assert rules(desk)[1:] == [("burn_rate", Event.OPENED), ("cost_spike", Event.RESOLVED)]
 
+    def test_dear_posts_of_a_spike_are_not_said_when_it_is_over(self, desk: Desk) -> None:
+        desk.hear(signal("spike", severity=MEDIUM), signal("post", rule="cost_threshold", severity=MEDIUM))
+        desk.end("spike", at=NOON + MINUTE)
+        desk.wait(NOON + MINUTE, NOON + 15 * MINUTE, MINUTE)
+        desk.end("post", rule="cost_threshold", at=NOON + 16 * MINUTE)
+        desk.wait(NOON + 16 * MINUTE, NOON + HOUR, MINUTE)
+
+        assert rules(desk) == [("cost_spike", Event.OPENED), ("cost_spike", Event.RESOLVED)]
+
+    def test_dear_posts_that_go_on_after_the_spike_are_said(self, desk: Desk) -> None:
+        desk.hear(signal("spike", severity=MEDIUM), signal("post", rule="cost_threshold", severity=MEDIUM))
+        desk.end("spike", at=NOON + MINUTE)
+        desk.wait(NOON + MINUTE, NOON + 20 * MINUTE, MINUTE)
+        is_said_early = len(rules(desk)) > 2
+        desk.work(at=NOON + 21 * MINUTE)
+
+        assert not is_said_early
+        assert rules(desk)[2:] == [("cost_threshold", Event.OPENED)]
+
     def test_what_ends_together_with_its_cause_is_not_said(self, desk: Desk) -> None:
         desk.hear(signal("spike", severity=MEDIUM), signal("burn", rule="burn_rate", severity=MEDIUM))
         desk.end("burn", rule="burn_rate", at=NOON + MINUTE)
