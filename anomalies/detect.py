@@ -5,7 +5,7 @@ the sweep's watermark moves with what it found. So a look is never lost, and mad
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -26,16 +26,23 @@ from costs.engine import EngineConfig
 
 log = logging.getLogger(__name__)
 
-TOUCHES_AT_ONCE = 50
+NOTES_AT_ONCE = 50
+# A thousand dear posts take a second, and everybody who stores incidents waits that long.
+POSTS_AT_ONCE = 1000
 # A note that no look has got rid of in this time is in the way of the others; the sweep looks at all personas anyway.
 NOTE_LIFE = timedelta(minutes=10)
 DAY = timedelta(days=1)
 
 TAKE = """
-DELETE FROM anomalies_touch WHERE id IN (
-    SELECT id FROM anomalies_touch ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-) RETURNING newest, personas, posts, outcomes, unpriced
+WITH waiting AS MATERIALIZED (
+    SELECT id, cardinality(posts) AS posts FROM anomalies_touch ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+), chosen AS (
+    SELECT id, sum(posts) OVER (ORDER BY id) - posts AS posts_before FROM waiting
+)
+DELETE FROM anomalies_touch WHERE id IN (SELECT id FROM chosen WHERE posts_before < %s)
+RETURNING newest, personas, posts, outcomes, unpriced
 """
+WAITING = "SELECT persona, max(newest) FROM anomalies_touch, unnest(personas) AS persona GROUP BY 1"
 
 
 @dataclass(slots=True)
@@ -50,8 +57,12 @@ class Touched:
 
 
 def check_touched(at: datetime) -> int:
-    """Look at what was booked since the last time; returns how many notes were dealt with."""
+    """Look at what was booked since the last time; returns how many notes were dealt with.
+
+    All personas come first, whichever notes they stand in: a spike does not wait behind ten thousand dear posts.
+    """
     done = 0
+    _look_at_spending(_waiting(at), at)
     while True:
         with transaction.atomic():
             touched = _take(at)
@@ -59,14 +70,27 @@ def check_touched(at: datetime) -> int:
                 return done
             _look_at(touched, at)
         done += touched.notes
-        if touched.notes < TOUCHES_AT_ONCE:
-            return done
+
+
+def _waiting(at: datetime) -> dict[str, datetime]:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return _as_of(dict(cursor.fetchall()), at)
+
+
+def _as_of(newest: Mapping[str, datetime], at: datetime) -> dict[str, datetime]:
+    """What was used just now is looked at as of now; what waited for hours as of its own time."""
+    return {persona: used if used < at - RECENT else at for persona, used in newest.items()}
+
+
+def _look_at_spending(personas: Mapping[str, datetime], at: datetime) -> None:
+    incidents.apply(looks.at_spending(personas, Rules.stored(), target=Target.configured()), at=at)
 
 
 def _take(at: datetime) -> Touched:
     touched = Touched()
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [TOUCHES_AT_ONCE])
+        cursor.execute(TAKE, [NOTES_AT_ONCE, POSTS_AT_ONCE])
         for newest, personas, posts, outcomes, unpriced in cursor.fetchall():
             touched.notes += 1
             touched.posts.update(posts)
@@ -74,8 +98,7 @@ def _take(at: datetime) -> Touched:
             touched.unpriced |= unpriced
             for persona in personas:
                 touched.personas[persona] = max(touched.personas.get(persona, newest), newest)
-    # What was used just now is looked at as of now; what waited for hours as of its own time.
-    touched.personas = {persona: newest if newest < at - RECENT else at for persona, newest in touched.personas.items()}
+    touched.personas = _as_of(touched.personas, at)
     return touched
 
 
@@ -180,8 +203,9 @@ STANDING = ("learned", "no_data", "forecast", "burn_rate")
 def _latest_posts(persona_id: str, at: datetime) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT DISTINCT post_id FROM (SELECT post_id FROM cost_events WHERE (persona_id, timestamp) > (%s, %s)"
-            " AND persona_id = %s AND post_id IS NOT NULL ORDER BY persona_id DESC, timestamp DESC LIMIT 1000) AS latest",
+            "SELECT DISTINCT post_id FROM (SELECT post_id FROM cost_events"
+            " WHERE (persona_id, timestamp) > (%s, %s) AND persona_id = %s AND post_id IS NOT NULL"
+            " ORDER BY persona_id DESC, timestamp DESC LIMIT 1000) AS latest",
             [persona_id, at - DAY, persona_id],
         )
         return [post for (post,) in cursor.fetchall()]

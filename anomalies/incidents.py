@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alerts.fire import fire
 from django.db import connection, transaction
 
+from alerts.fire import fire
 from alerts.signal import Severity, Status
 from anomalies import wording
 from anomalies.detectors import Detector, Judgement
@@ -100,7 +100,7 @@ def _change(anomaly: Anomaly | None, look: Look, tolerances: Mapping[Key, Decima
     taken = step(anomaly.state if anomaly else None, judgement, look.detector, at)
     if taken.change is None:
         return None
-    return _Change(_moved(anomaly or _new(look, at), judgement, taken, at), look, taken)
+    return _Change(_moved(anomaly or _new(look, at), look.detector, judgement, taken, at), look, taken)
 
 
 def _new(look: Look, at: datetime) -> Anomaly:
@@ -115,18 +115,27 @@ def _new(look: Look, at: datetime) -> Anomaly:
     )
 
 
-def _moved(anomaly: Anomaly, judgement: Judgement | None, taken: Step, at: datetime) -> Anomaly:
+def _moved(anomaly: Anomaly, detector: Detector, judgement: Judgement | None, taken: Step, at: datetime) -> Anomaly:
+    """The numbers are those of its worst moment, as its severity is."""
     if taken.state is None:
         anomaly.resolved_at, anomaly.resolution = at, "calm again" if judgement else "nothing more came"
         return anomaly
     anomaly.severity, anomaly.calm_since = taken.state.severity, taken.state.calm_since
-    if judgement:
-        anomaly.current, anomaly.baseline = _fit(judgement.current), _fit_any(judgement.baseline)
-        anomaly.score = _fit(judgement.score, SIX_PLACES)
-        anomaly.multiplier = _fit_any(judgement.multiplier, SIX_PLACES)
-        if judgement.severity:
-            anomaly.last_seen_at = at
+    anomaly.latest = _fit(judgement.current) if judgement else None
+    if judgement and judgement.severity:
+        anomaly.last_seen_at = at
+        if taken.change is Change.OPENED or detector.measure(judgement) > detector.measure(_worst(anomaly)):
+            anomaly.current, anomaly.baseline = _fit(judgement.current), _fit_any(judgement.baseline)
+            anomaly.score = _fit(judgement.score, SIX_PLACES)
+            anomaly.multiplier = _fit_any(judgement.multiplier, SIX_PLACES)
     return anomaly
+
+
+def _worst(anomaly: Anomaly) -> Judgement:
+    """What was judged when the anomaly was at its worst."""
+    return Judgement(
+        anomaly.score, Severity(anomaly.severity), False, anomaly.current, anomaly.baseline, anomaly.multiplier
+    )
 
 
 def _fit(value: Decimal, places: Decimal = TWELVE_PLACES) -> Decimal:
@@ -139,9 +148,9 @@ def _fit_any(value: Decimal | None, places: Decimal = TWELVE_PLACES) -> Decimal 
 
 
 MOVED = (
-    "severity", "calm_since", "current", "baseline", "multiplier", "score", "last_seen_at", "evidence", "resolved_at",
-    "resolution",
-)  # fmt: skip
+    *("severity", "calm_since", "latest", "current", "baseline", "multiplier", "score"),
+    *("last_seen_at", "evidence", "resolved_at", "resolution"),
+)
 
 
 def _store(changes: Sequence[_Change], at: datetime) -> list[Anomaly]:
@@ -211,10 +220,7 @@ def mark_false_positive(anomaly: Anomaly, *, actor: str, at: datetime) -> None:
 
 def _tolerate(anomaly: Anomaly, actor: str, at: datetime) -> None:
     scope = tolerated_scope(anomaly.scope)
-    judgement = Judgement(
-        anomaly.score, Severity(anomaly.severity), False, anomaly.current, anomaly.baseline, anomaly.multiplier
-    )
-    up_to = wording.detector_of(anomaly).measure(judgement)
+    up_to = wording.detector_of(anomaly).measure(_worst(anomaly))
     Tolerance.objects.update_or_create(
         rule=anomaly.rule,
         scope_key=key_of(scope),

@@ -18,6 +18,7 @@ class Change(StrEnum):
     KEPT = "kept"
     RESOLVED = "resolved"
     # What people and late data do to an incident.
+    ACKNOWLEDGED = "acknowledged"
     REVISED = "revised"
     FALSE_POSITIVE = "false positive"
 

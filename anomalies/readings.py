@@ -46,7 +46,7 @@ class Normal:
 # Compared as rows, so that only the index of both columns serves: by the one of timestamps alone the planner would read
 # the lines of all personas.
 LATEST = """
-SELECT looked.persona_id, line.post_id, max(line.timestamp) AS last_at
+SELECT looked.persona_id, line.post_id, min(line.timestamp) AS first_at, max(line.timestamp) AS last_at
 FROM unnest(%(personas)s::text[], %(times)s::timestamptz[]) AS looked(persona_id, as_of)
 CROSS JOIN LATERAL (
     SELECT post_id, timestamp FROM cost_events
@@ -61,7 +61,7 @@ PER_POST = f"""
 WITH latest AS MATERIALIZED ({LATEST}), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY persona_id ORDER BY last_at DESC, post_id) AS place FROM latest
 )
-SELECT r.persona_id, count(*), COALESCE(sum(c.amount), 0), COALESCE(sum(c.events), 0), min(r.last_at), max(r.last_at)
+SELECT r.persona_id, count(*), COALESCE(sum(c.amount), 0), COALESCE(sum(c.events), 0), min(r.first_at), max(r.last_at)
 FROM ranked r CROSS JOIN LATERAL (
     SELECT sum(amount) AS amount, sum(events) AS events FROM costs_postcost
     WHERE post_id = r.post_id AND persona_id = r.persona_id

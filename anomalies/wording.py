@@ -1,7 +1,7 @@
 """What a person reads of an anomaly: its title, its facts in order, the way to its page."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -64,10 +64,26 @@ def facts(anomaly: Anomaly) -> dict[str, Any]:
     if anomaly.multiplier is not None:
         told["multiplier"] = plain(rounded(anomaly.multiplier, 4))
     evidence: Mapping[str, Any] = anomaly.evidence
-    for name in ("reading", "outcome", "window", "budget", "used_percent", "exceeded_at", "driven_by"):
+    if window := evidence.get("window"):
+        told["window"] = f"{_moment(window['start'])} to {_moment(window['end'])} UTC"
+    if anomaly.resolved_at:
+        told |= {"lasted": _span(anomaly.resolved_at - anomaly.opened_at), "ended": anomaly.resolution}
+    for name in ("reading", "outcome", "budget", "used_percent", "exceeded_at", "driven_by"):
         if found := evidence.get(name) or anomaly.scope.get(name):
             told[name] = found
     return told
+
+
+def _moment(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
+
+
+def _span(span: timedelta) -> str:
+    """As a person says it."""
+    minutes = round(span.total_seconds() / 60)
+    if minutes < 120:
+        return f"{minutes} min" if minutes else f"{span.seconds} s"
+    return f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
 
 
 def page(anomaly: Anomaly) -> str:

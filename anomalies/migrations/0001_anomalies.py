@@ -103,7 +103,11 @@ class Migration(migrations.Migration):
                 ("persona_id", models.CharField(blank=True, max_length=100, verbose_name="persona")),
                 ("post_id", models.CharField(blank=True, max_length=255, verbose_name="post")),
                 ("severity", models.CharField(choices=anomalies.models.anomalies.severities, max_length=10)),
-                ("current", models.DecimalField(decimal_places=12, max_digits=38)),
+                ("current", models.DecimalField(decimal_places=12, help_text="At its worst.", max_digits=38)),
+                (
+                    "latest",
+                    models.DecimalField(decimal_places=12, help_text="At the last look.", max_digits=38, null=True),
+                ),
                 ("baseline", models.DecimalField(decimal_places=12, max_digits=38, null=True)),
                 ("multiplier", models.DecimalField(decimal_places=6, max_digits=38, null=True)),
                 (
