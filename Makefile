@@ -21,7 +21,7 @@ status: local ## Show which processes run, and where
 	@$(VENV) -m finops_project.local status || true
 
 demo: up ## Start everything and do the main job; TRACE=file uses your own input
-	@$(VENV) -m examples.demo $(if $(TRACE),--trace "$(TRACE)")
+	@$(VENV) -m examples.demo $(if $(TRACE),--trace "$(TRACE)") $(ARGS)
 
 test: dev ## Run the whole test suite on its own throw-away servers
 	@env -u DJANGO_SETTINGS_MODULE $(VENV) -m pytest $(ARGS)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from bench.alerting import EVENTS_PER_SECOND, SPECIFIED_SECONDS, Alerting
 from bench.engine import Engine, Stage
 from bench.plain.celery import KEPT_QUEUE, STOCK_QUEUE
 from bench.rounds import Contest, Trial
@@ -10,7 +11,7 @@ from bench.yardsticks import Yardsticks
 
 
 def contests(supply: Supply) -> list[Contest]:
-    return [*(_delays(supply, threads) for threads in (1, 4)), _drain(supply), _booked(supply)]
+    return [*(_delays(supply, threads) for threads in (1, 4)), _drain(supply), _booked(supply), _alerts(supply)]
 
 
 def _delays(supply: Supply, threads: int) -> Contest:
@@ -53,6 +54,22 @@ def _booked(supply: Supply) -> Contest:
             Trial("delay_priced", engine.delay_priced, 2_000, f"track_cost.delay(), 1 thread, {until}"),
             *http,
             Trial("ingest_batch", engine.ingest_batch, 20_000, f"accept in batches of 1,000, {until}"),
+        ],
+        stage,
+    )
+
+
+def _alerts(supply: Supply) -> Contest:
+    stage = Alerting(supply)
+    said = (
+        "from the commit of the event that crosses a threshold to the message at a local Slack that takes more than"
+        f" one a second, beside {EVENTS_PER_SECOND} events/s of 50 personas, so many incidents of personas of their own"
+    )
+    return Contest(
+        Trial("specified_alert", lambda _: SPECIFIED_SECONDS, 24, "not measured: what the specification allows", "s"),
+        [
+            Trial("detect_to_alert_p95", stage.p95, 24, said, "s"),
+            Trial("detect_to_alert_p50", stage.p50, 24, "of the same incidents", "s"),
         ],
         stage,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.rounds import Figure
+from bench.rounds import Figure, shown
 
 HEAD = ("figure", "value", "unit", "yardstick", "ratio", "runs", "conditions")
 
@@ -33,8 +33,15 @@ def machine() -> str:
 
 def _row(figure: Figure) -> tuple[str, ...]:
     ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}x"
-    value = f"{figure.value:,.0f}"
-    return figure.name, value, figure.unit, figure.yardstick or "", ratio, str(figure.runs), figure.conditions
+    return (
+        figure.name,
+        shown(figure.value),
+        figure.unit,
+        figure.yardstick or "",
+        ratio,
+        str(figure.runs),
+        figure.conditions,
+    )
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 # A first, smaller turn that counts for nothing: caches, connections, imports.
 WARM_UP_SHARE = 0.1
+# What is counted in a run whose reading has this unit.
+COUNTED = {"events/s": "events", "s": "incidents"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def measure(contest: Contest, *, runs: int, scale: float, tell: Callable[[str], 
         for turn in range(1, runs + 1):
             for trial in contest.everyone:
                 readings[trial.name].append(trial.run(trial.scaled(scale)))
-                tell(f"run {turn} of {runs}: {trial.name} {readings[trial.name][-1]:,.0f} {trial.unit}")
+                tell(f"run {turn} of {runs}: {trial.name} {shown(readings[trial.name][-1])} {trial.unit}")
     beside = readings[contest.yardstick.name]
     return [
         _figure(contest.yardstick, beside, scale),
@@ -86,13 +88,18 @@ def _figure(
     beside: Sequence[float] = (),
 ) -> Figure:
     ratios = [reading / other for reading, other in zip(readings, beside, strict=False)]
-    spread = f"{min(readings):,.0f} to {max(readings):,.0f}"
+    spread = f"{shown(min(readings))} to {shown(max(readings))}"
     return Figure(
         name=trial.name,
-        value=round(median(readings), 1),
+        value=round(median(readings), 3),
         unit=trial.unit,
         yardstick=yardstick,
         ratio=round(median(ratios), 3) if ratios else None,
         runs=len(readings),
-        conditions=f"{trial.conditions}; {trial.scaled(scale):,} events a run; runs from {spread}",
+        conditions=f"{trial.conditions}; {trial.scaled(scale):,} {COUNTED[trial.unit]} a run; runs from {spread}",
     )
+
+
+def shown(value: float) -> str:
+    """For people: whole numbers, and of small ones two decimals."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

@@ -1,7 +1,9 @@
 """The main job on input: write posts, track every cost, import history, read it all back and check every total.
 
-Run by `make demo` against the stack of `make up`. Nothing leaves this machine: the OpenAI server is simulated.
-With --trace it also replays a file of real messages and compares the prices with those recorded in it.
+Then a persona goes mad, and who is on call hears of it: once when it begins, once when it is over.
+Run by `make demo` against the stack of `make up`. Nothing leaves this machine: the OpenAI server is simulated, and
+stand-ins receive the alerts. With --trace it also replays a file of real messages and compares
+the prices with those recorded in it.
 """
 
 import argparse
@@ -11,20 +13,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import django
 
-from examples.content_pipeline import report, trace
-from examples.content_pipeline.account import Account
+from examples.content_pipeline import incident, report, trace
+from examples.content_pipeline.account import Account, Entry
+from examples.content_pipeline.admin import Visitor
 from examples.content_pipeline.history import DAYS, IMPORT_OPTIONS, write_history
-from examples.content_pipeline.personas import PERSONAS
+from examples.content_pipeline.incident import Incident
+from examples.content_pipeline.personas import NIGHT_OWL, NIGHT_OWL_GONE_MAD, PERSONAS, Persona
 from examples.content_pipeline.progress import bar, step
 from examples.content_pipeline.readback import Ledger, compare, wait_until_booked
+from examples.content_pipeline.receivers import CHANNELS, Receivers
 from examples.content_pipeline.simulated_openai import simulated_openai
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +39,8 @@ STACK_FILE = ROOT / ".run" / "stack.json"
 TRACE_OLDEST_DAYS = "5000"
 TRACE_MODELS_SHOWN = 16
 
+Told = dict[str, Decimal]
+
 
 def main() -> int:
     options = _options()
@@ -40,6 +48,8 @@ def main() -> int:
     configure(running, reaching_back=options.trace is not None)
     ledger, run = Ledger(running["base_url"], running["api_key"]), uuid4().hex[:8]
     right = _demonstrate(running, ledger, run, options.posts, options.history)
+    if not options.no_alerts:
+        right = _alert(running, run) and right
     if options.trace:
         right = _replay(options.trace, ledger, run) and right
     return 0 if right else 1
@@ -50,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trace", type=_file, help="messages with recorded costs, as .csv or .csv.gz")
     parser.add_argument("--posts", type=int, default=60)
     parser.add_argument("--history", type=int, default=20_000, help="how many events of history")
+    parser.add_argument("--no-alerts", action="store_true", help="leave out the part that waits for alerts")
     return parser.parse_args()
 
 
@@ -82,15 +93,15 @@ def configure(running: Mapping[str, Any], *, reaching_back: bool = False) -> Non
 def _demonstrate(stack: Mapping[str, Any], ledger: Ledger, run: str, posts: int, history: int) -> bool:
     started, clock = datetime.now(UTC), time.monotonic()
     live = Account()
-    with step(1, f"Writing {posts} posts with the real openai SDK on a simulated server; every cost is tracked"):
+    with step(f"Writing {posts} posts with the real openai SDK on a simulated server; every cost is tracked"):
         told = _write_posts(run, posts, live)
     account = Account(dict(live.entries))
-    with step(2, f"Importing {history:,} events of generated history, two weeks of it, with manage.py import_usage"):
+    with step(f"Importing {history:,} events of generated history, two weeks of it, with manage.py import_usage"):
         _import_history(run, history, started, account)
     start, end = started - timedelta(days=DAYS), datetime.now(UTC) + timedelta(minutes=1)
-    with step(3, f"Waiting until the workers have booked all {len(account.entries):,} events"):
+    with step(f"Waiting until the workers have booked all {len(account.entries):,} events"):
         complete = wait_until_booked(ledger, account, start, end, bar(len(account.entries)))
-    with step(4, f"Reading {_posts_in(account):,} posts and all breakdowns over HTTP: do they say what was bought?"):
+    with step(f"Reading {_posts_in(account):,} posts and all breakdowns over HTTP: do they say what was bought?"):
         comparison = compare(ledger, account, start, end, bar(_posts_in(account)))
     for post_id, total in live.totals(lambda entry: entry.post_id).items():
         comparison.check("total told to the producer", post_id, told[post_id], total)
@@ -102,17 +113,17 @@ def _demonstrate(stack: Mapping[str, Any], ledger: Ledger, run: str, posts: int,
     return not comparison.differences
 
 
-def _write_posts(run: str, posts: int, live: Account) -> dict[str, Any]:
+def _write_posts(run: str, posts: int, live: Account, kind: str = "post", by: Sequence[Persona] = PERSONAS) -> Told:
     # Only now: the pipeline reaches the engine, whose models need the settings.
-    from examples.content_pipeline.pipeline import write_posts
+    from examples.content_pipeline.pipeline import assignments, write_posts
 
     with simulated_openai() as base_url:
-        return asyncio.run(write_posts(run, base_url, live, posts, bar(posts)))
+        return asyncio.run(write_posts(run, base_url, live, assignments(run, posts, by, kind), bar(posts)))
 
 
 def _import_history(run: str, events: int, until: datetime, account: Account) -> None:
     path = STACK_FILE.with_name(f"demo-history-{run}.csv.gz")
-    write_history(path, run, [persona.id_in(run) for persona in PERSONAS], until, events, account)
+    write_history(path, run, [persona.id_in(run) for persona in (*PERSONAS, NIGHT_OWL)], until, events, account)
     command = [sys.executable, "manage.py", "import_usage", str(path), *IMPORT_OPTIONS]
     try:
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
@@ -122,14 +133,61 @@ def _import_history(run: str, events: int, until: datetime, account: Account) ->
         path.unlink()
 
 
+def _alert(stack: Mapping[str, Any], run: str) -> bool:
+    """Whether everybody hears of a spike, once, and of its end."""
+    receivers = Receivers(stack.get("receivers_url", ""))
+    own = sorted(set(CHANNELS) - set(receivers.stands_in_for))
+    if own:
+        print(f"\nThe alert path is left out: it would reach your own {', '.join(own)}.")
+        return True
+    latest = max((message.number for message in receivers.messages()), default=0)
+    found = Incident(receivers, NIGHT_OWL.id_in(run), latest)
+    print(f"\nWho hears of it when {found.persona_id} goes mad\n")
+    _spike(found, stack, run)
+    _calm(found, run)
+    print("\n".join(["", *incident.summary(found, run), f"  all messages     {receivers.url}/"]))
+    return not found.wrong
+
+
+def _spike(found: Incident, stack: Mapping[str, Any], run: str) -> None:
+    dear = Account()
+    with step(f"Writing {incident.DEAR_POSTS} posts with a dearer model and a huge prompt, until everybody has heard"):
+        _write_posts(run, incident.DEAR_POSTS, dear, "dear", [NIGHT_OWL_GONE_MAD])
+        found.wait(found.begun, incident.HEARD_SECONDS, bar(incident.HEARD_SECONDS, "seconds at most"))
+    with step(f"Waiting {incident.DOUBLES_SECONDS} seconds for messages that should not come; following the links"):
+        time.sleep(incident.DOUBLES_SECONDS)
+        visitor = Visitor(stack["base_url"])
+        visitor.log_in(stack["admin_user"], stack["admin_password"])
+        found.check_begun(visitor.status_of)
+    print("\n".join(incident.shown(found.begun(), _first_dear(dear).timestamp, "the first dear call")), end="\n\n")
+
+
+def _calm(found: Incident, run: str) -> None:
+    calm_from = datetime.now(UTC)
+    with step(f"Writing {incident.CALM_POSTS} posts as ever: they push the dear ones out of its latest ten"):
+        _write_posts(run, incident.CALM_POSTS, Account(), "calm", [NIGHT_OWL])
+    with step("Waiting for the end: calm for a minute, and a look every half minute"):
+        found.wait(found.ended, incident.OVER_SECONDS, bar(incident.OVER_SECONDS, "seconds at most"))
+        time.sleep(incident.DOUBLES_SECONDS)
+        found.check_ended()
+    print("\n".join(incident.shown(found.ended(), calm_from, "the calm began")))
+
+
+def _first_dear(dear: Account) -> Entry:
+    """The call that crosses the threshold: what a post buys before its draft costs next to nothing."""
+    return min(
+        (entry for entry in dear.entries.values() if entry.operation == "draft"), key=lambda entry: entry.timestamp
+    )
+
+
 def _replay(path: Path, ledger: Ledger, run: str) -> bool:
     from examples.content_pipeline import replay
 
     found = trace.messages(path)
     print(f"\nThe trace {path.name}: {len(found):,} real messages\n")
-    with step(5, "Replaying them through track_cost.delay(), at their own times"):
+    with step("Replaying them through track_cost.delay(), at their own times"):
         replay.send(found, run, bar(len(found)))
-    with step(6, "Waiting until they are booked, and comparing each with the cost recorded in the file"):
+    with step("Waiting until they are booked, and comparing each with the cost recorded in the file"):
         replay.wait(found, run, ledger, bar(len(found)))
         judged = trace.judge(found, run, ledger)
     print("\nHow the recorded messages were priced\n")

@@ -1,6 +1,6 @@
-"""The four invented authors of the example."""
+"""The invented authors of the example: four that write, and one that only makes trouble."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +21,11 @@ PERSONAS = (
     Persona("night_baker", "gpt-4o-mini", "Warm, floury, a little tired, always hungry. " * 110),
     Persona("dry_economist", "gpt-4o-mini", "Cite a number in every sentence; no adjectives. " * 90),
     Persona("space_poet", "gpt-4o", "Long lines, cold stars, no exclamation marks. " * 340),
+)
+# It has a history like the others, and writes nothing before its day comes.
+NIGHT_OWL = Persona("night_owl", "gpt-4o-mini", "Whisper; everything is closed and the fridge hums. " * 100)
+# What one wrong line in a configuration does: a dearer model, and all that was ever written in every prompt. A post
+# then costs 10 to 18 cents, 5 times the target and more, and two of them less than half a dollar.
+NIGHT_OWL_GONE_MAD = replace(
+    NIGHT_OWL, draft_model="gpt-4o", voice="Everything that you have ever said, again: " * 6_300
 )

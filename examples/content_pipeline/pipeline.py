@@ -1,6 +1,6 @@
 """A small content studio: personas, a memory of what they said, a draft, a hook, a review; every call tracked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -9,7 +9,7 @@ from openai import AsyncOpenAI
 
 from examples.content_pipeline.account import Account
 from examples.content_pipeline.memory import VectorMemory
-from examples.content_pipeline.personas import PERSONAS
+from examples.content_pipeline.personas import PERSONAS, Persona
 from examples.content_pipeline.tracker import CostTracker
 from examples.langgraph_node import CostTrackingNode
 from examples.orchestrator_task import process_post_generation_task
@@ -17,6 +17,23 @@ from examples.orchestrator_task import process_post_generation_task
 COLLECTION = "persona_memory"
 QUERIES_PER_POST = 3
 TOPICS = ("coffee at midnight", "the first marathon", "houseplants that survive", "a borrowed piano", "night trains")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A post to be written."""
+
+    post_id: str
+    persona: Persona
+    topic: str
+
+
+def assignments(run: str, posts: int, personas: Sequence[Persona] = PERSONAS, kind: str = "post") -> list[Assignment]:
+    """So many posts, by the personas in turn."""
+    return [
+        Assignment(f"{kind}-{run}-{number:03d}", personas[number % len(personas)], TOPICS[number % len(TOPICS)])
+        for number in range(posts)
+    ]
 
 
 @dataclass(slots=True)
@@ -28,9 +45,9 @@ class Pipeline:
     tracker: CostTracker
     memories: dict[str, VectorMemory] = field(default_factory=dict)
 
-    async def write(self, number: int) -> dict[str, Any]:
-        persona, topic = PERSONAS[number % len(PERSONAS)], TOPICS[number % len(TOPICS)]
-        persona_id, post_id = persona.id_in(self.run), f"post-{self.run}-{number:03d}"
+    async def write(self, assignment: Assignment) -> dict[str, Any]:
+        persona, topic, post_id = assignment.persona, assignment.topic, assignment.post_id
+        persona_id = persona.id_in(self.run)
         memory = self.memories.setdefault(persona_id, VectorMemory())
 
         remembered = [text for query in _queries(topic) for text in memory.nearest(query, count=2)]
@@ -56,16 +73,16 @@ class Pipeline:
 
 
 async def write_posts(
-    run: str, base_url: str, account: Account, posts: int, done: Callable[[int], None]
+    run: str, base_url: str, account: Account, given: Sequence[Assignment], done: Callable[[int], None]
 ) -> dict[str, Decimal]:
     """Write posts; returns the total that the engine gave for each, right after its last call."""
     totals: dict[str, Decimal] = {}
     async with AsyncOpenAI(base_url=base_url, api_key="simulated") as client:
         pipeline = Pipeline(run, client, CostTracker(account))
-        for number in range(posts):
-            result = await pipeline.write(number)
-            totals[f"post-{run}-{number:03d}"] = result["total_cost"]
-            done(number + 1)
+        for number, assignment in enumerate(given, start=1):
+            result = await pipeline.write(assignment)
+            totals[assignment.post_id] = result["total_cost"]
+            done(number)
     return totals
 
 

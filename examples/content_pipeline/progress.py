@@ -4,22 +4,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 BAR_WIDTH = 30
 EVERY_SECONDS = 0.1
 
+_numbers = count(1)
+
 
 @contextmanager
-def step(number: int, text: str) -> Iterator[None]:
-    """Announce a step, and how long it took when it is through."""
-    print(f"{number}. {text}", flush=True)
+def step(text: str) -> Iterator[None]:
+    """Announce the next step, and how long it took when it is through."""
+    print(f"{next(_numbers)}. {text}", flush=True)
     started = time.monotonic()
     yield
     print(f"   done in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def bar(total: int) -> Callable[[int], None]:
-    """Takes how many are done; draws on the standard error, and only on a terminal."""
+def bar(total: int, unit: str = "") -> Callable[[int], None]:
+    """Takes how many are done, or how many seconds have passed; draws on the standard error, and only on a terminal."""
     shown = 0.0
 
     def show(done: int) -> None:
@@ -27,6 +30,6 @@ def bar(total: int) -> Callable[[int], None]:
         if sys.stderr.isatty() and (done >= total or time.monotonic() - shown > EVERY_SECONDS):
             shown = time.monotonic()
             filled = "#" * (BAR_WIDTH * min(done, total) // max(total, 1))
-            sys.stderr.write(f"\r   [{filled:<{BAR_WIDTH}}] {done:,} of {total:,}" + "\n" * (done >= total))
+            sys.stderr.write(f"\r   [{filled:<{BAR_WIDTH}}] {done:,} of {total:,} {unit}" + "\n" * (done >= total))
 
     return show

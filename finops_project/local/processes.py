@@ -5,13 +5,18 @@ import sys
 from pathlib import Path
 
 from finops_project.local.ports import LOOPBACK
+from finops_project.local.stand_ins import StandIns
 
-APPLICATION = ("web", "worker", "beat", "flower")
+APPLICATION = ("web", "worker", "watcher", "beat", "flower")
+# Beside them where a channel of alerts has no receiver of its own.
+RECEIVERS = "receivers"
 INHERITED = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"}
 INHERITED_PREFIXES = ("FINOPS_", "DJANGO_", "OTEL_")
 WEB_PROCESSES = 2
 WEB_THREADS = 8
 WORKER_PROCESSES = 2
+# Detection and alerts have processes of their own: they never wait for a drain, nor a drain for a slow receiver.
+BOOKING, WATCHING = "celery", "watch"
 
 
 def inherited_environment() -> dict[str, str]:
@@ -30,11 +35,14 @@ def web_command(port: int, *, processes: int = WEB_PROCESSES) -> list[str]:
     return [*_script("granian"), "--interface", "wsgi", *options, *threads, *life, "finops_project.wsgi:application"]
 
 
-def worker_command(*, processes: int = WORKER_PROCESSES, name: str = "worker") -> list[str]:
+def worker_command(
+    *, processes: int = WORKER_PROCESSES, name: str = "worker", queues: tuple[str, ...] = (BOOKING, WATCHING)
+) -> list[str]:
+    """A worker of these queues."""
     options = ["--pool", "prefork", "--concurrency", str(processes), "--task-events", "--loglevel", "INFO"]
     # Workers have nothing to tell each other, and asking costs a second at every start.
     alone = ["--without-mingle", "--without-gossip"]
-    return [*_celery("worker"), *options, *alone, "--hostname", f"{name}@%h"]
+    return [*_celery("worker"), *options, *alone, "--queues", ",".join(queues), "--hostname", f"{name}@%h"]
 
 
 def beat_command(schedule: Path) -> list[str]:
@@ -44,6 +52,12 @@ def beat_command(schedule: Path) -> list[str]:
 def flower_command(port: int) -> list[str]:
     """Flower reads its login from FLOWER_BASIC_AUTH: an argument would show it in the process list."""
     return [*_celery("flower"), f"--address={LOOPBACK}", f"--port={port}"]
+
+
+def receivers_command(stand_ins: StandIns) -> list[str]:
+    """What shows the alerts of channels that have no receiver of their own."""
+    ports = ["--http-port", str(stand_ins.http_port), "--smtp-port", str(stand_ins.smtp_port)]
+    return [sys.executable, "-m", "finops_project.local.receivers", *ports, "--channels", *stand_ins.channels]
 
 
 def _celery(command: str) -> list[str]:

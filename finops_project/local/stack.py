@@ -22,10 +22,13 @@ from finops_project.local import processes
 from finops_project.local.home import Home, LocalStackError, last_lines
 from finops_project.local.ports import LOOPBACK, free_port, is_free, require_free, wanted_port
 from finops_project.local.servers import Postgres, Valkey
+from finops_project.local.stand_ins import StandIns, channels_without_receiver
 from finops_project.local.supervision import Supervisor
 
 ADMINISTRATOR = "admin"
 READY_SECONDS = 120
+# Both kinds of workers play one role.
+ROLES = {"watcher": "worker"}
 PORTS = {
     "web": ("FINOPS_PORT", 8080),
     "flower": ("FINOPS_FLOWER_PORT", 5555),
@@ -53,14 +56,23 @@ class Stack:
         """None where DATABASE_URL names another server."""
         if os.environ.get("DATABASE_URL"):
             return None
-        return Postgres(self.home.run / "postgres", self._port("postgres"), self.home.secret("postgres"))
+        return Postgres(self.home.run / "postgres", self._port("postgres", "postgres"), self.home.secret("postgres"))
 
     @cached_property
     def valkey(self) -> Valkey | None:
         """None where REDIS_URL names another server."""
         if os.environ.get("REDIS_URL"):
             return None
-        return Valkey(self.home.run / "valkey", self._port("valkey"), self.home.secret("valkey"))
+        return Valkey(self.home.run / "valkey", self._port("valkey", "valkey"), self.home.secret("valkey"))
+
+    @cached_property
+    def stand_ins(self) -> StandIns:
+        """Receivers for the channels of alerts that have none of their own."""
+        channels = channels_without_receiver(os.environ)
+        if not channels:
+            return StandIns(0, 0, ())
+        http, smtp = (self._port(name, processes.RECEIVERS) for name in ("receivers", "receivers_smtp"))
+        return StandIns(http, smtp, channels)
 
     @property
     def database_url(self) -> str:
@@ -112,13 +124,16 @@ class Stack:
 
     def _programs(self) -> list[str]:
         servers = [("postgres", self.postgres), ("valkey", self.valkey)]
-        return [name for name, server in servers if server] + list(processes.APPLICATION)
+        return [name for name, server in servers if server] + self._application()
 
-    def _port(self, name: str) -> int:
-        """The server's port of last time, or a new one when somebody else took it meanwhile."""
+    def _application(self) -> list[str]:
+        return [*([processes.RECEIVERS] if self.stand_ins.channels else []), *processes.APPLICATION]
+
+    def _port(self, name: str, program: str) -> int:
+        """The program's port of last time, or a new one when somebody else took it meanwhile."""
         known = self.home.read("ports.json")
         port = known.get(name)
-        if port and (is_free(port) or self.supervisor.is_running(name)):
+        if port and (is_free(port) or self.supervisor.is_running(program)):
             return int(port)
         known[name] = free_port()
         self.home.write("ports.json", known)
@@ -152,17 +167,17 @@ class Stack:
     def _start_application(self) -> None:
         fingerprint = self.home.fingerprint({**self._settings, "ports": json.dumps(self.ports)})
         unchanged = self.home.read("application.json").get("fingerprint") == fingerprint
-        if unchanged and all(map(self.supervisor.is_started, processes.APPLICATION)):
+        if unchanged and all(map(self.supervisor.is_started, self._application())):
             _say("the application already runs this code")
             return
         self.home.write("application.json", {})
-        self.supervisor.stop(*processes.APPLICATION)
+        self.supervisor.stop(*self._application())
         self._provision()
         self._empty_metrics()
         for name in ("web", "flower"):
             require_free(PORTS[name][0], self.ports[name])
-        _say("starting web, worker, beat and Flower")
-        self.supervisor.start(*processes.APPLICATION)
+        _say("starting web, workers, beat and Flower")
+        self.supervisor.start(*self._application())
         self.home.write("stack_ports.json", self.ports)
         self.home.write("application.json", {"fingerprint": fingerprint})
 
@@ -211,13 +226,15 @@ class Stack:
             if time.monotonic() > deadline:
                 print(json.dumps(answer, indent=2))
                 raise LocalStackError(f"/ready did not say ok within {READY_SECONDS} s: its last answer is above.")
-            for name in processes.APPLICATION:
+            for name in self._application():
                 self.supervisor.expect_alive(name)
             time.sleep(0.2 if answer else 0.05)
             answer = self._ready()
-        for name in processes.APPLICATION:
+        for name in self._application():
             self.supervisor.wait(name, partial(self.supervisor.is_running, name))
-        self.supervisor.wait("flower", self._flower_answers)
+        self.supervisor.wait("flower", partial(_answers, f"{self._flower_url}/healthcheck"))
+        if self.stand_ins.channels:
+            self.supervisor.wait(processes.RECEIVERS, partial(_answers, self.stand_ins.url))
 
     def _ready(self) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.home.read('api_key.json').get('api_key', '')}"}
@@ -234,13 +251,6 @@ class Stack:
         except ValueError:
             return {"status": "down", "detail": body[:500].decode(errors="replace")}
 
-    def _flower_answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self._flower_url}/healthcheck", timeout=5):  # noqa: S310
-                return True
-        except OSError:
-            return False
-
     @property
     def _base_url(self) -> str:
         return f"http://{LOOPBACK}:{self.ports['web']}"
@@ -254,17 +264,22 @@ class Stack:
         """The environment that all application processes share."""
         ports = {variable for variable, _ in PORTS.values()}
         inherited = {name: value for name, value in processes.inherited_environment().items() if name not in ports}
-        return inherited | {
-            "DATABASE_URL": self.database_url,
-            "REDIS_URL": self.redis_url,
-            "DJANGO_SETTINGS_MODULE": "finops_project.settings",
-            "DJANGO_SECRET_KEY": os.environ.get("DJANGO_SECRET_KEY") or self.home.secret("django"),
-            "FINOPS_ENV": os.environ.get("FINOPS_ENV") or "development",
-            "FINOPS_METRICS_TOKEN": os.environ.get("FINOPS_METRICS_TOKEN") or self.home.secret("metrics"),
-            "DJANGO_STATIC_ROOT": str(self.home.static),
-            "FINOPS_BEAT_SCHEDULE": str(self.home.run / "beat-schedule"),
-            "PYTHONUNBUFFERED": "1",
-        }
+        return (
+            inherited
+            | self.stand_ins.settings(inherited)
+            | {
+                "DATABASE_URL": self.database_url,
+                "REDIS_URL": self.redis_url,
+                "DJANGO_SETTINGS_MODULE": "finops_project.settings",
+                "DJANGO_SECRET_KEY": os.environ.get("DJANGO_SECRET_KEY") or self.home.secret("django"),
+                "FINOPS_ENV": os.environ.get("FINOPS_ENV") or "development",
+                "FINOPS_METRICS_TOKEN": os.environ.get("FINOPS_METRICS_TOKEN") or self.home.secret("metrics"),
+                "DJANGO_STATIC_ROOT": str(self.home.static),
+                "FINOPS_PUBLIC_URL": os.environ.get("FINOPS_PUBLIC_URL") or self._base_url,
+                "FINOPS_BEAT_SCHEDULE": str(self.home.run / "beat-schedule"),
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
 
     def _write_launch(self) -> None:
         """Write down what each program runs; `run` reads it when the supervisor starts one."""
@@ -272,18 +287,24 @@ class Stack:
         shared_metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.home.run / "metrics")}
         launch: dict[str, Any] = {
             "web": (processes.web_command(self.ports["web"]), shared_metrics),
-            "worker": (processes.worker_command(), shared_metrics),
+            "worker": (processes.worker_command(queues=(processes.BOOKING,)), shared_metrics),
+            "watcher": (processes.worker_command(name="watcher", queues=(processes.WATCHING,)), shared_metrics),
             "beat": (processes.beat_command(self.home.run / "beat-schedule"), {}),
             "flower": (processes.flower_command(self.ports["flower"]), login),
         }
-        content = {
-            name: {"command": command, "environment": self._settings | extra | {"FINOPS_ROLE": name}}
+        content: dict[str, Any] = {
+            name: {"command": command, "environment": self._settings | extra | {"FINOPS_ROLE": ROLES.get(name, name)}}
             for name, (command, extra) in launch.items()
         }
-        for name, server in (("postgres", self.postgres), ("valkey", self.valkey)):
-            if server:
-                command = [_absolute(server.command[0]), *server.command[1:]]
-                content[name] = {"command": command, "environment": processes.inherited_environment()}
+        apart = {
+            name: [_absolute(server.command[0]), *server.command[1:]]
+            for name, server in (("postgres", self.postgres), ("valkey", self.valkey))
+            if server
+        }
+        if self.stand_ins.channels:
+            apart[processes.RECEIVERS] = processes.receivers_command(self.stand_ins)
+        for name, command in apart.items():
+            content[name] = {"command": command, "environment": processes.inherited_environment()}
         self.home.write("launch.json", content)
 
     def _write_description(self) -> None:
@@ -297,6 +318,8 @@ class Stack:
             "metrics_token": self._settings["FINOPS_METRICS_TOKEN"],
             "database_url": self.database_url,
             "redis_url": self.redis_url,
+            # Empty where all channels of alerts have receivers of their own.
+            "receivers_url": self.stand_ins.url,
         }
         self.home.write("stack.json", description)
         _say("everything is well; the passwords and the API key are in .run/stack.json")
@@ -305,6 +328,16 @@ class Stack:
     def _say_addresses(self) -> None:
         known = self.home.read("stack.json")
         _say(f"API {known['base_url']}  admin {known['admin_url']}  Flower {known['flower_url']}")
+        if known.get("receivers_url"):
+            _say(f"alerts that would have been sent: {known['receivers_url']}/")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310
+            return True
+    except OSError:
+        return False
 
 
 def _absolute(program: str) -> str:

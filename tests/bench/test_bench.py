@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from bench.alerting import quantile
 from bench.report import table
-from bench.rounds import Contest, Trial, measure
+from bench.rounds import Contest, Trial, measure, shown
 from bench.workload import MODELS, OPERATIONS, PERSONAS, Workload, generated_tokens
 from costs.booking import book
 from costs.events import completed, encode, parse
 from costs.pricing import PriceBook
 from finops_project.local.home import SOURCE
 
+RUN_SECONDS = 200
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -49,6 +51,18 @@ def test_figures_and_yardstick_take_turns() -> None:
     measure(contest, runs=2, scale=1, tell=lambda text: None)
 
     assert turns == ["a", "b"] * 3, "one warm-up and two rounds"
+
+
+def test_the_95th_percentile_is_a_reading_that_one_in_twenty_exceeds() -> None:
+    readings = [float(number) for number in range(20, 0, -1)]
+
+    assert quantile(readings, 0.95) == 19
+    assert quantile(readings, 0.5) == 10
+    assert quantile([7.0], 0.95) == 7
+
+
+def test_small_figures_keep_their_decimals() -> None:
+    assert [shown(value) for value in (0.264, 30, 1234.6)] == ["0.26", "30.00", "1,235"]
 
 
 def test_the_table_has_one_line_for_each_figure_under_its_head() -> None:
@@ -86,6 +100,7 @@ def test_every_event_of_the_workload_has_a_price() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(RUN_SECONDS + 20)
 def test_a_tiny_run_measures_everything_and_leaves_a_file(tmp_path: Path) -> None:
     output = tmp_path / "bench.json"
 
@@ -97,6 +112,8 @@ def test_a_tiny_run_measures_everything_and_leaves_a_file(tmp_path: Path) -> Non
     assert set(figures["drain"]) == {"value", "unit", "yardstick", "ratio", "runs", "conditions"}
     assert figures["drain"]["yardstick"] == "raw_copy"
     assert figures["ingest_batch"]["yardstick"] == "naive_celery_orm"
+    assert figures["detect_to_alert_p95"]["unit"] == "s"
+    assert figures["detect_to_alert_p50"]["value"] <= figures["detect_to_alert_p95"]["value"] < 30
     assert all(figure["value"] > 0 for figure in figures.values())
 
 
@@ -109,4 +126,4 @@ def test_an_unknown_figure_is_refused_with_a_sentence(tmp_path: Path) -> None:
 
 def run_bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
