@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -130,7 +131,7 @@ def test_a_baseline_is_kept_for_ten_minutes(posts: Posts) -> None:
 
 def test_lines_are_found_by_persona_and_time_together(posts: Posts) -> None:
     posts.write("0.02")
-    asked = {"recent": readings.RECENT, "booked_before": BOOKED_BEFORE, "lines": 200, "posts": 10}
+    asked: dict[str, Any] = {"recent": readings.RECENT, "booked_before": BOOKED_BEFORE, "lines": 200, "posts": 10}
 
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
