@@ -4,6 +4,7 @@ The state lies in a row between two windows and the watermark moves in the same 
 with, and a window is never seen twice. A persona without a state learns from the counters of the past weeks first.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from django.db import connection
 from anomalies import contributors, incidents
 from anomalies.detectors.base import Window
 from anomalies.detectors.learned import StreamingDetector
-from anomalies.detectors.learned_rule import SeriesReading
+from anomalies.detectors.learned_rule import HOUR, SeriesReading
 from anomalies.incidents import Look
 from anomalies.models import Anomaly, SeriesState, Watermark
 from anomalies.rules import Rules
+
+log = logging.getLogger(__name__)
 
 # Events of a window that come later than this are not seen by the detector; they are in the ledger all the same.
 LATENESS = timedelta(minutes=2)
@@ -52,7 +55,7 @@ class Grain:
 
 GRAINS = (
     Grain(
-        "hour",
+        HOUR,
         timedelta(hours=1),
         "SELECT persona_id, hour, sum(amount) FROM costs_hourlycost"
         " WHERE hour >= %(start)s AND hour < %(end)s AND persona_id <> ''"
@@ -139,7 +142,11 @@ def _restored(
     grain: Grain, state: SeriesState | None, past: Mapping[datetime, Decimal], start: datetime
 ) -> StreamingDetector:
     if state is not None:
-        return StreamingDetector.restore(bytes(state.state))
+        try:
+            return StreamingDetector.restore(bytes(state.state))
+        except ValueError:
+            log.info("the %s series of %s learns anew: its state is of another version", grain.name, state.persona_id)
+            past = spent_in(grain, start - grain.learns_from, start, [state.persona_id]).get(state.persona_id, {})
     detector = StreamingDetector(grain.step)
     if past:
         for moment in windows(grain, min(past), start):
@@ -158,6 +165,7 @@ def reading_of(
         amount=amount,
         expected=None if expected is None else Decimal(str(round(max(expected[0], 0.0), 6))),
         score=Decimal(str(round(score, 6))),
+        away=detector.away,
         window=Window(moment, moment + grain.step),
     )
 

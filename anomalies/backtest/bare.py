@@ -19,7 +19,7 @@ from anomalies.detectors.cost_spike import COST_PER_POST, CostReading
 from anomalies.detectors.cost_threshold import PostReading
 from anomalies.detectors.efficiency_drop import EfficiencyReading
 from anomalies.detectors.learned import StreamingDetector
-from anomalies.detectors.learned_rule import SeriesReading
+from anomalies.detectors.learned_rule import HOUR, SeriesReading
 from anomalies.detectors.negative_roi import ReturnReading
 from anomalies.detectors.no_data import SilenceReading
 from costs.attribution import Target
@@ -54,7 +54,7 @@ class Learned:
         expected = self._stream.expected()
         center, spread = (None, None) if expected is None else (Decimal(repr(float(each))) for each in expected)
         window = Window(row.at, row.at + self._step)
-        reading = SeriesReading("", "", row.value, center, Decimal(repr(float(score))), window)
+        reading = SeriesReading("", HOUR, row.value, center, Decimal(repr(float(score))), window)
         excess = Decimal(0) if center is None else row.value - center
         return [Look(row.at, self._detector, self._scope, reading, excess, spread)]
 

@@ -1,14 +1,16 @@
-"""A streaming detector that learns what is normal for one series: one pass, no look ahead, 45 KB of state.
+"""A streaming detector that learns what is normal for one series: one pass, no look ahead, 48 KB of state.
 
 Two views judge each value against what came before; each answers in decades of surprise (2 = once in a hundred).
 1. Novelty: how far the value lies outside everything seen near this time of day and in the last rows. The rank of that
-   distance among the largest ones so far is the surprise; beyond the record a Pareto tail extends it. Asked of four
-   memories (a day to two weeks), up and down apart, and averaged.
+   distance among the largest ones so far is the surprise; beyond the record a Pareto tail extends it. Asked of sixteen
+   views (a day to two weeks, each with the last one to four rows), up and down apart, and averaged: one
+   view's luck moves the mean little.
 2. Forecast: the residual against the daily or the weekly rhythm, whichever erred less so far, with and without what the
    last hours were off by. It counts as far as the rhythm has shown skill: a series without one is judged by novelty.
-The larger surprise wins and a quarter of the other is added. It must also exceed the fading echo of the last one: an
+The larger surprise wins and a tenth of the other is added. It must also exceed the fading echo of the last one: an
 incident is told once, at its start. Novelty counts for less where a trusted rhythm foresaw the value. A record
 grows by half at most, so the second incident is found like the first. The score is 1 - 10^-surprise.
+Beside the score it counts how long values stay away from what was expected: a shallow change scores low, but lasts.
 Values are compared after asinh(value / scale): differences near zero, ratios far from it, and zero is allowed.
 Floats throughout: these are statistics about money, not money.
 """
@@ -32,9 +34,10 @@ THRESHOLD = 0.98
 
 DAY_SECONDS = 86_400
 MEMORY_SLOTS = 4_096
-MEMORY_DAYS = (1, 3, 7, 14)  # each its own view of novelty; their mean depends less on luck than any one of them
-RECENT_ROWS = 3
-SLACK_SECONDS = 900  # a daily job may start this much earlier or later
+MEMORY_DAYS = (1, 3, 7, 14)
+RECENT_ROWS = 4  # with each memory, one row to this many: every pair is its own view of novelty
+SLACK_SECONDS = 1_800  # a daily job may start this much earlier or later
+WOBBLE_SECONDS = 900  # and the forecast counts as right when it was right this much earlier or later
 REFRESH_ROWS = 48  # how often the scale is measured again
 NOVELTY_SCALE = 2.0  # in typical values: differences up to here, ratios beyond
 FORECAST_SCALE = 0.1
@@ -42,7 +45,7 @@ FORECAST_SCALE = 0.1
 SAME = 1e-6  # a distance that is only rounding
 RANKED = 32  # records kept; a distance that ranks lower is no surprise
 RANK_FROM = 20  # no surprise before this many values
-RANK_OF = 300  # a record in a longer history is no more surprising than in one of this length
+RANK_OF = 350  # a record in a longer history is no more surprising than in one of this length
 RECORD_GROWTH = 1.5
 
 RESIDUALS = 512
@@ -52,12 +55,27 @@ SKILL_TRUSTED = 0.5  # below it each 0.1 of skill costs 0.3 decades
 FORECAST_HANDICAP = 1.7  # decades: forecasts err more often than novelty does
 FORESEEN = 2.0  # in largest usual errors: a trusted forecast within them makes the value less of a novelty
 FORESEEN_DISCOUNT = 0.5  # decades
-AGREEMENT = 0.25  # of the smaller surprise, added to the larger
+AGREEMENT = 0.1  # of the smaller surprise, added to the larger
 ECHO_FADING: float = 0.5 ** (1 / 30)  # a row: half after thirty
+AWAY = (0.45, 2.2)  # of the expected value: below or above, a value is away
+AWAY_FROM_DAYS = 3
+# Raise it whenever the state's meaning changes: states of another layout are refused, and the series learns anew.
+LAYOUT = 3
 
 Floats = NDArray[np.float64]
 Offsets = NDArray[np.int64]
-PLAIN_STATE = ("slot", "seen", "scale", "middle", "forecasts", "forecast_error", "plain_error", "echo", "normal")
+PLAIN_STATE = (
+    "slot",
+    "seen",
+    "scale",
+    "middle",
+    "forecasts",
+    "forecast_error",
+    "plain_error",
+    "echo",
+    "normal",
+    "away",
+)
 
 
 @dataclass(slots=True)
@@ -74,7 +92,7 @@ class Records:
         self.seen += 1
         if distance:
             grown = self.top[-1] * RECORD_GROWTH if self.top and self.seen > RANK_FROM else distance
-            insort(self.top, min(distance, grown))
+            insort(self.top, round(min(distance, grown), 6))  # rounded, so that the state stays small
             del self.top[:-RANKED]
         return decades
 
@@ -141,7 +159,7 @@ class StreamingDetector:
         self.seen = 0
         self.scale = 1.0
         self.middle = 0.0
-        self.records = [[Records(), Records()] for _ in MEMORY_DAYS]
+        self.records = [[Records(), Records()] for _ in range(len(MEMORY_DAYS) * RECENT_ROWS)]
         self.residuals = Residuals()
         self.rhythms = [Rhythm(), Rhythm()]
         self.forecasts = 0
@@ -149,17 +167,19 @@ class StreamingDetector:
         self.plain_error = 0.0
         self.echo = 0.0
         self.normal: tuple[float, float] | None = None
+        # How many values in a row were away from what was expected, negative when they were below it.
+        self.away = 0
         self._lay_out(max(1, round(DAY_SECONDS / interval.total_seconds())))
 
     def _lay_out(self, day: int) -> None:
         """How many slots ago the neighbours of a value lie."""
-        slack = int(SLACK_SECONDS // self.interval.total_seconds())
+        slack, wobble = (int(seconds // self.interval.total_seconds()) for seconds in (SLACK_SECONDS, WOBBLE_SECONDS))
         days = [np.arange(1, min(depth, MEMORY_SLOTS // day) + 1)[:, None] * day for depth in MEMORY_DAYS]
-        recent = np.arange(1, RECENT_ROWS + 1)
         near = np.arange(-max(1, slack), max(1, slack) + 1)
-        self._near = [_valid(np.concatenate([(depth + near).ravel(), recent])) for depth in days]
+        self._near = [_valid((depth + near).ravel()) for depth in days]
+        self._recent = np.arange(1, RECENT_ROWS + 1)
         self._daily = _valid(days[-1].ravel())
-        self._wobble = _valid((days[-1] + near[near != 0]).ravel()) if slack else np.empty(0, np.int64)
+        self._wobble = _valid((days[-1] + np.delete(np.arange(-wobble, wobble + 1), wobble)).ravel())
         self._weekly = _valid((np.arange(1, 4)[:, None] * 7 * day + np.arange(-1, 2)).ravel())
 
     def update(self, at: datetime, value: float | None) -> float:
@@ -173,13 +193,14 @@ class StreamingDetector:
         self.normal = None
         if value is None:
             return 0.0
-        if self.seen % REFRESH_ROWS == 0 or self.seen < RECENT_ROWS:
+        if self.seen % REFRESH_ROWS == 0 or self.seen < 3:
             self._measure(value)
         unforeseen, discount = self._against_forecast(slot, value)
         novelty = self._novelty(slot, value) - discount
         decades = max(novelty, unforeseen) + AGREEMENT * max(0.0, min(novelty, unforeseen))
         self.ring[slot % MEMORY_SLOTS] = value
         self.seen += 1
+        self.away = self._away(value)
         self.echo *= ECHO_FADING
         if decades <= self.echo:
             return 0.0
@@ -189,6 +210,15 @@ class StreamingDetector:
     def expected(self) -> tuple[float, float] | None:
         """(center, spread) of what would have been normal for the last value; None where nothing was known."""
         return self.normal
+
+    def _away(self, value: float) -> int:
+        """A slow or shallow change scores low value by value; that it lasts is what gives it away."""
+        expected = self.normal[0] if self.normal else 0.0
+        if expected <= 0 or self.seen * self.interval < timedelta(days=AWAY_FROM_DAYS):
+            return 0
+        if value < AWAY[0] * expected:
+            return min(self.away, 0) - 1
+        return max(self.away, 0) + 1 if value > AWAY[1] * expected else 0
 
     def _advance(self, at: datetime) -> int:
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
@@ -214,14 +244,20 @@ class StreamingDetector:
         scale = self.scale * NOVELTY_SCALE
         here = _bent(value, scale)
         above = below = 0.0
-        for near, (up, down) in zip(self._near, self.records, strict=True):
-            known = self._ago(slot, near)
-            if len(known):
-                low, high = float(known.min()), float(known.max())
+        for (low, high), (up, down) in zip(self._views(slot), self.records, strict=True):
+            if not math.isnan(low):
                 self.normal = self.normal or ((low + high) / 2, (high - low) / 4)
                 above += up.surprise(max(0.0, here - _bent(high, scale)))
                 below += down.surprise(max(0.0, _bent(low, scale) - here))
-        return max(above, below) / len(MEMORY_DAYS)
+        return max(above, below) / len(self.records)
+
+    def _views(self, slot: int) -> Iterator[tuple[float, float]]:
+        """The lowest and highest value that each view knows; NaN where it knows none."""
+        recent = self.ring[(slot - self._recent) % MEMORY_SLOTS]
+        near = [self.ring[(slot - offsets) % MEMORY_SLOTS] for offsets in self._near]
+        lows = np.fmin.outer([np.fmin.reduce(known, initial=np.nan) for known in near], np.fmin.accumulate(recent))
+        highs = np.fmax.outer([np.fmax.reduce(known, initial=np.nan) for known in near], np.fmax.accumulate(recent))
+        return zip(lows.ravel().tolist(), highs.ravel().tolist(), strict=True)
 
     def _against_forecast(self, slot: int, value: float) -> tuple[float, float]:
         """The surprise, and what novelty loses because the rhythm foresaw the value."""
@@ -268,6 +304,7 @@ class StreamingDetector:
         """Everything learned: a line of JSON, then the two rings."""
         plain = {name: getattr(self, name) for name in PLAIN_STATE}
         parts = {
+            "layout": LAYOUT,
             "interval": self.interval.total_seconds(),
             "records": [[asdict(side) for side in memory] for memory in self.records],
             "rhythms": [asdict(rhythm) for rhythm in self.rhythms],
@@ -278,9 +315,11 @@ class StreamingDetector:
 
     @classmethod
     def restore(cls, state: bytes) -> StreamingDetector:
-        """The detector that `state()` was taken of: later scores are the same."""
+        """The detector that `state()` was taken of: later scores are the same. Raises ValueError for another layout."""
         head, _, tail = state.partition(b"\n")
         parts = json.loads(head)
+        if parts.get("layout") != LAYOUT:
+            raise ValueError("This state is of another layout: let the series learn anew.")
         rings = np.frombuffer(tail, "<f8").astype(np.float64)
         detector = cls(timedelta(seconds=parts["interval"]))
         for name in PLAIN_STATE:

@@ -8,10 +8,17 @@ from decimal import Decimal
 from anomalies.detectors.base import Detector, Judgement, Levels, Window
 from anomalies.detectors.learned import THRESHOLD
 
+HOUR = "hour"
+# The score of a change that lasts.
+LASTING = Decimal(str(THRESHOLD))
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesReading:
-    """One closed window: what was spent, what the detector expected, and its score from 0 to 1."""
+    """One closed window: what was spent, what the detector expected, and its score from 0 to 1.
+
+    `away` is how many windows in a row were far from what was expected, up to this one.
+    """
 
     persona_id: str
     grain: str
@@ -19,6 +26,7 @@ class SeriesReading:
     expected: Decimal | None
     score: Decimal
     window: Window
+    away: int = 0
 
     @property
     def scope(self) -> Mapping[str, str]:
@@ -27,8 +35,9 @@ class SeriesReading:
 
 @dataclass(frozen=True, slots=True)
 class Learned(Detector):
-    """Fire when the streaming detector's score reaches its frozen threshold.
+    """Fire when the streaming detector's score reaches its frozen threshold, or when hours stay away from the expected.
 
+    There are twelve times as many five minutes as hours, and they are noisier: they need a far higher score.
     The score is high at the start of an incident only; it is over when the amounts are near what is expected again.
     Amounts below the minimum, both as seen and as expected, are left alone: nobody wants to know.
     """
@@ -36,14 +45,24 @@ class Learned(Detector):
     levels: Levels = Levels(medium=Decimal(str(THRESHOLD)))
     calm_for: timedelta = timedelta(0)
     near: Decimal = Decimal("1.6")
+    hours_away: int = 3
+    finer: Decimal = Decimal("0.025")
 
     def inspect(self, reading: SeriesReading) -> Judgement | None:
         if max(reading.amount, reading.expected or Decimal(0)) < self.minimum_amount:
             return None
         multiplier = reading.amount / reading.expected if reading.expected else None
-        judged = self.judge(reading.score, current=reading.amount, baseline=reading.expected, multiplier=multiplier)
+        judged = self.judge(
+            self.score_of(reading), current=reading.amount, baseline=reading.expected, multiplier=multiplier
+        )
         is_near = multiplier is None or 1 / self.near <= multiplier <= self.near
         return replace(judged, is_calm=judged.is_calm and is_near)
+
+    def score_of(self, reading: SeriesReading) -> Decimal:
+        """What the levels are compared with: as likely to be chance as the score of an hour says."""
+        if reading.grain != HOUR:
+            return max(Decimal(0), 1 - (1 - reading.score) / self.finer)
+        return max(reading.score, LASTING) if abs(reading.away) >= self.hours_away else reading.score
 
     def measure(self, judgement: Judgement) -> Decimal:
         """How many times more, or less, than expected: the score only says how unlikely that was."""

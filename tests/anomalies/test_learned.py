@@ -6,11 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from time import process_time
 
 import pytest
 
+from anomalies.detectors import Window
 from anomalies.detectors.learned import THRESHOLD, StreamingDetector, scores
+from anomalies.detectors.learned_rule import Learned, SeriesReading
+from anomalies.lifecycle import Change, step
 
 HOUR = timedelta(hours=1)
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
@@ -102,22 +106,6 @@ class TestIncidents:
 
         assert alarms <= (len(series.rows) - WARM_UP) / 168
 
-    def test_two_hard_weeks_are_told_nearly_in_full_and_with_few_false_alarms(self) -> None:
-        series = [two_hard_weeks(seed) for seed in range(100)]
-
-        seen = [list(scores(one.rows)) for one in series]
-
-        found = [hit for one, its in zip(series, seen, strict=True) for hit in one.found(its, late=0)]
-        missed = [kind for kind, hit in found if not hit]
-        alarms = [one.false_alarms(its, aftermath=6) for one, its in zip(series, seen, strict=True)]
-        weeks = (2 * 168 - WARM_UP) / 168
-        print(
-            f"Recall {1 - len(missed) / len(found):.1%}, missed {dict(Counter(missed))}; false alarms a week:"
-            f" mean {sum(alarms) / len(series) / weeks:.2f}, none for {alarms.count(0)} of {len(series)} personas"
-        )
-        assert len(missed) <= 0.05 * len(found), missed
-        assert sum(alarms) <= len(series) * weeks
-
     @pytest.mark.parametrize("seed", range(20, 30))
     def test_a_quiet_series_is_left_alone(self, seed: int) -> None:
         series = hourly_costs(seed)
@@ -154,6 +142,40 @@ class TestIncidents:
         center, spread = detector.expected() or (0.0, 0.0)
         assert center == pytest.approx(before[series.rows[20 * 24][0]], rel=0.3)
         assert 0 < spread < center
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[Series, list[float]]]:
+    return [(one, list(as_the_rule_sees(one))) for one in map(two_hard_weeks, range(100))]
+
+
+def as_the_rule_sees(series: Series) -> Iterator[float]:
+    """1 for each hour in which the rule `learned` opens an anomaly, as it does live; else 0."""
+    detector, rule, state = StreamingDetector(HOUR), Learned().with_minimum(Decimal(0)), None
+    for at, value in series.rows:
+        score = Decimal(str(detector.update(at, value)))
+        center = Decimal(str(max(0.0, (detector.expected() or (0.0, 0.0))[0]))) or None
+        reading = SeriesReading("p", "hour", Decimal(str(value)), center, score, Window(at, at + HOUR), detector.away)
+        taken = step(state, rule.inspect(reading), rule, at)
+        state = taken.state
+        yield float(taken.change is Change.OPENED)
+
+
+class TestTwoHardWeeks:
+    def test_there_is_at_most_one_false_alarm_a_week(self, told: list[tuple[Series, list[float]]]) -> None:
+        weeks = (2 * 168 - WARM_UP) / 168
+
+        alarms = [series.false_alarms(seen, aftermath=6) for series, seen in told]
+
+        print(f"False alarms a week {sum(alarms) / len(told) / weeks:.2f}; none for {alarms.count(0)} of {len(told)}")
+        assert sum(alarms) <= len(told) * weeks
+
+    def test_at_least_nineteen_in_twenty_are_found(self, told: list[tuple[Series, list[float]]]) -> None:
+        found = [hit for series, seen in told for hit in series.found(seen, late=0)]
+
+        missed = [kind for kind, hit in found if not hit]
+        print(f"Recall {1 - len(missed) / len(found):.1%}, missed {dict(Counter(missed))}")
+        assert len(missed) <= 0.05 * len(found), missed
 
 
 class TestOnePass:
