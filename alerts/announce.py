@@ -27,8 +27,9 @@ from alerts.decide import (
     due_at,
 )
 from alerts.messages import Note, Saying
-from alerts.models import AlertGroup, Silence
+from alerts.models import Alert, AlertGroup, Silence
 from alerts.models.deliveries import as_json
+from alerts.signal import Severity, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,24 @@ def _surroundings(groups: Collection[AlertGroup], at: datetime) -> Surroundings:
     personas = {group.persona_id for group in groups}
     causes = models.Q(persona_id__in=personas, rule__in=INHIBITS) | models.Q(persona_id="", rule=BUDGET_OVERRUN)
     lately = models.Q(resolved_at=None) | models.Q(resolved_at__gte=at - max(LINGERING.values()))
-    stored = AlertGroup.objects.filter(causes, lately, is_current=True).values_list("persona_id", "rule", "resolved_at")
+    stored = AlertGroup.objects.filter(causes, lately, is_current=True)
     # What is decided here is newer than what is stored.
-    ended_at = {(persona, rule): moment for persona, rule, moment in stored} | {
-        (group.persona_id, group.rule): group.resolved_at for group in groups
-    }
-    firing = {key for key, moment in ended_at.items() if moment is None}
-    ended = {key: moment for key, moment in ended_at.items() if moment is not None}
-    return Surroundings(firing, Silence.objects.in_force(at).mutes(), ended)
+    known = {(group.persona_id, group.rule): group for group in [*stored, *groups]}
+    firing = {key: group.worst for key, group in known.items() if group.resolved_at is None}
+    ended = {key: group.resolved_at for key, group in known.items() if group.resolved_at is not None}
+    return Surroundings(_without_narrow_budgets(firing), Silence.objects.in_force(at).mutes(), ended)
+
+
+def _without_narrow_budgets(firing: dict[tuple[str, str], Severity]) -> dict[tuple[str, str], Severity]:
+    """Budgets of no persona may still be of one model or type: those explain nothing of anybody."""
+    everything = ("", BUDGET_OVERRUN)
+    if everything not in firing:
+        return firing
+    wide = Alert.objects.filter(persona_id="", rule=BUDGET_OVERRUN, status=Status.FIRING)
+    severities = wide.exclude(scope__has_any_keys=["model", "cost_type"]).values_list("severity", flat=True)
+    worst = max((Severity(severity) for severity in severities), key=lambda severity: severity.rank, default=None)
+    others = {key: severity for key, severity in firing.items() if key != everything}
+    return others | ({everything: worst} if worst else {})
 
 
 def _notes(group: AlertGroup, verdict: Say | Quiet, new: News | None) -> Iterable[Note]:

@@ -5,7 +5,7 @@ reason why not; `after` is the state that follows. `due_at` tells when the next 
 A mute (a cause that explains it, a silence) holds back what fires, never the news that it is over.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,6 +14,8 @@ from alerts.channels.base import Event
 from alerts.signal import Severity
 
 BUDGET_OVERRUN = "budget_overrun"
+# What stopped everything explains whatever still fires, however badly.
+STOPS = frozenset({"persona_paused"})
 # What fires for the same persona explains these: they are not said beside it.
 INHIBITS: Mapping[str, frozenset[str]] = {
     "cost_spike": frozenset({"cost_threshold", "learned", "burn_rate", "forecast"}),
@@ -123,9 +125,9 @@ class Mute:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What else is going on: what fires, by (persona, rule), what ended lately and when, and the silences in force."""
+    """What else is going on: what fires and how badly, by (persona, rule), what ended lately and when, and silences."""
 
-    firing: Collection[tuple[str, str]] = frozenset()
+    firing: Mapping[tuple[str, str], Severity] = field(default_factory=dict)
     mutes: Sequence[Mute] = ()
     ended: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
 
@@ -146,7 +148,7 @@ def _ended(incident: Incident) -> Say | Quiet:
 
 
 def _muted(incident: Incident, severity: Severity, around: Surroundings, at: datetime) -> Quiet | None:
-    cause = explained_by(incident.persona_id, incident.rule, around.firing)
+    cause = explained_by(incident.persona_id, incident.rule, severity, around.firing)
     if cause:
         return Quiet(Reason.INHIBITED, f"{cause} fires and explains it.")
     if lingering := _lingering(incident, around, at):
@@ -170,14 +172,20 @@ def _lingering(incident: Incident, around: Surroundings, at: datetime) -> Quiet 
     return None
 
 
-def explained_by(persona_id: str, rule: str, firing: Collection[tuple[str, str]]) -> str | None:
-    """The rule that fires and explains this one, or None."""
+def explained_by(
+    persona_id: str, rule: str, severity: Severity, firing: Mapping[tuple[str, str], Severity]
+) -> str | None:
+    """The rule that fires and explains this one, or None: nothing is explained by what is less bad."""
     for cause, explained in INHIBITS.items():
-        if rule in explained and (persona_id, cause) in firing:
+        if rule in explained and _is_as_bad(firing.get((persona_id, cause)), severity, cause):
             return cause
-    if rule == BUDGET_OVERRUN and persona_id and ("", BUDGET_OVERRUN) in firing:
+    if rule == BUDGET_OVERRUN and persona_id and _is_as_bad(firing.get(("", BUDGET_OVERRUN)), severity, rule):
         return f"{BUDGET_OVERRUN} of the whole installation"
     return None
+
+
+def _is_as_bad(cause: Severity | None, severity: Severity, rule: str) -> bool:
+    return cause is not None and (cause.rank >= severity.rank or rule in STOPS)
 
 
 def _paced(incident: Incident, severity: Severity, pace: Pace, at: datetime) -> Say | Quiet:

@@ -19,6 +19,8 @@ from alerts.models.deliveries import as_json
 from alerts.signal import Severity, Signal, Status
 
 Key = tuple[str, str]
+# Rules whose incidents of one persona (or of none) are about different things.
+SEVERAL_SUBJECTS = frozenset({"budget_overrun", "burn_rate", "forecast", "unpriced", "dead_letters"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def fire(*signals: Signal, at: datetime) -> None:
         _begin_anew([signal for signal in current if signal.status is Status.FIRING], groups, at)
         _keep(current, groups)
         news = _news(current, known, groups)
+        _end_acknowledgements(groups.values(), news)
         was_open = {key for key, group in groups.items() if group.is_open}
         _count(groups.values(), at)
         announce.look([group for key, group in groups.items() if group.is_open or key in was_open], news, at=at)
@@ -204,6 +207,13 @@ def _news(heard: Iterable[Heard], known: Mapping[str, Alert], groups: Mapping[Ke
             count = news[group_id].count if group_id in news else 0
             news[group_id] = News(count + 1, signal.fingerprint)
     return news
+
+
+def _end_acknowledgements(groups: Iterable[AlertGroup], news: Mapping[int, News]) -> None:
+    """Who took one budget has not taken the next: where a group is about several subjects, a new one is news."""
+    for group in groups:
+        if group.pk in news and group.rule in SEVERAL_SUBJECTS:
+            group.acknowledged_at, group.acknowledged_by, group.acknowledged_severity = None, "", ""
 
 
 def _is_new(signal: Heard, alert: Alert | None) -> bool:

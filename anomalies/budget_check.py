@@ -1,6 +1,7 @@
 """The budget check, once a minute: what is used, how fast it burns, and once an hour whether it will last."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -18,9 +19,11 @@ from anomalies.quiet import unseen
 from anomalies.rules import Rules
 from anomalies.wording import plain, rounded
 from controls import budgets
-from controls.models import Usage
-from costs.periods import HOUR, floor
+from controls.models import Budget, Usage
+from costs.periods import HOUR, Span, floor
 
+# A day's budget may be meant for one batch: what is used of it is watched, not how fast.
+SHORTEST_PERIOD = timedelta(days=2)
 FAST = (timedelta(hours=1), timedelta(minutes=5))
 SLOW = (timedelta(hours=6), timedelta(minutes=30))
 SECOND = timedelta(seconds=1)
@@ -56,7 +59,7 @@ def _at_burning(rules: Rules, usages: Sequence[Usage], at: datetime) -> Iterable
     spent = {span: budgets.spent_between(ids, at - span, at) for span in (*FAST, *SLOW)} if ids else {}
     for usage in usages:
         detector = rules.of("burn_rate", usage.scope.get("persona_id", ""))
-        if detector is None:
+        if detector is None or usage.ends_at - usage.starts_at < SHORTEST_PERIOD:
             continue
         in_span = {span: found.get(usage.budget_id, ZERO) for span, found in spent.items()}
         reading = BurnReading(
@@ -69,7 +72,23 @@ def _at_burning(rules: Rules, usages: Sequence[Usage], at: datetime) -> Iterable
             limit=usage.limit,
             window=Window(at - FAST[0], at),
         )
-        yield Look("burn_rate", detector, reading.scope, detector.inspect(reading), partial(_burn_evidence, reading))
+        judged = detector.inspect(reading)
+        if judged and judged.severity:
+            reading = _as_used(reading, usage, at)
+            judged = detector.inspect(reading)
+        yield Look("burn_rate", detector, reading.scope, judged, partial(_burn_evidence, reading))
+
+
+def _as_used(reading: BurnReading, usage: Usage, at: datetime) -> BurnReading:
+    """The same without what was booked now and used earlier: an import is no fire."""
+    budget = Budget.objects.get(pk=usage.budget_id)
+    used = {span: budgets.spent_by_ledger(budget, Span(at - span, at)) for span in (*FAST, *SLOW)}
+    fast, slow = _burn(usage, FAST, used), _burn(usage, SLOW, used)
+    return replace(reading, fast=_smaller(reading.fast, fast), slow=_smaller(reading.slow, slow))
+
+
+def _smaller(one: Burn, other: Burn) -> Burn:
+    return Burn(min(one.long, other.long), min(one.short, other.short))
 
 
 def _burn(usage: Usage, pair: tuple[timedelta, timedelta], spent: Mapping[timedelta, Decimal]) -> Burn:

@@ -5,14 +5,16 @@ the sweep's watermark moves with what it found. So a look is never lost, and mad
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from alerts import heartbeat
 from alerts.signal import Severity
@@ -29,8 +31,10 @@ log = logging.getLogger(__name__)
 NOTES_AT_ONCE = 50
 # A thousand dear posts take a second, and everybody who stores incidents waits that long.
 POSTS_AT_ONCE = 1000
-# A note that no look has got rid of in this time is in the way of the others; the sweep looks at all personas anyway.
-NOTE_LIFE = timedelta(minutes=10)
+# Well below the soft limit of a task; what is left is dealt with by the next one.
+SECONDS = 10
+# The database or the task's time is to blame, not the notes.
+PASSING = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
 DAY = timedelta(days=1)
 
 TAKE = """
@@ -61,15 +65,37 @@ def check_touched(at: datetime) -> int:
 
     All personas come first, whichever notes they stand in: a spike does not wait behind ten thousand dear posts.
     """
-    done = 0
+    started, done, most = time.monotonic(), 0, NOTES_AT_ONCE
     _look_at_spending(_waiting(at), at)
-    while True:
-        with transaction.atomic():
-            touched = _take(at)
-            if not touched.notes:
-                return done
+    while time.monotonic() - started < SECONDS:
+        try:
+            dealt_with = _deal_with(most, at)
+        except PASSING:
+            raise
+        except Exception:
+            # Alone, a note that cannot be looked at is dropped: it must not keep all others waiting for ever.
+            log.exception("looking at what was touched failed")
+            dealt_with = _drop_the_first() if most == 1 else 0
+            most = 1
+        else:
+            if not dealt_with:
+                break
+        done += dealt_with
+    return done
+
+
+def _deal_with(most: int, at: datetime) -> int:
+    """Look at so many notes, in a transaction of their own; returns how many there were."""
+    with transaction.atomic():
+        touched = _take(most, at)
+        if touched.notes:
             _look_at(touched, at)
-        done += touched.notes
+    return touched.notes
+
+
+def _drop_the_first() -> int:
+    first = Touch.objects.order_by("pk").values("pk")[:1]
+    return Touch.objects.filter(pk__in=first).delete()[0]
 
 
 def _waiting(at: datetime) -> dict[str, datetime]:
@@ -87,10 +113,10 @@ def _look_at_spending(personas: Mapping[str, datetime], at: datetime) -> None:
     incidents.apply(looks.at_spending(personas, Rules.stored(), target=Target.configured()), at=at)
 
 
-def _take(at: datetime) -> Touched:
+def _take(most: int, at: datetime) -> Touched:
     touched = Touched()
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [NOTES_AT_ONCE, POSTS_AT_ONCE])
+        cursor.execute(TAKE, [most, POSTS_AT_ONCE])
         for newest, personas, posts, outcomes, unpriced in cursor.fetchall():
             touched.notes += 1
             touched.posts.update(posts)
@@ -103,9 +129,9 @@ def _take(at: datetime) -> Touched:
 
 
 def _look_at(touched: Touched, at: datetime) -> None:
+    """Spending was looked at before, for all notes at once."""
     rules, target = Rules.stored(), Target.configured()
     found = [
-        *looks.at_spending(touched.personas, rules, target=target),
         *looks.at_posts(touched.posts, rules, target=target),
         *looks.at_outcomes(sorted(touched.outcomes), rules, at, per_follow=settings.FINOPS_COST_PER_FOLLOW_TARGET),
         *looks.at_budgets(rules, at, set(touched.personas)),
@@ -118,14 +144,10 @@ def sweep(at: datetime) -> None:
     """All that time changes: what calms down, closed windows, missing data; and whatever a lost ring left behind."""
     if not settings.FINOPS_ANOMALY_DETECTION_ENABLED:
         return
+    check_touched(at)
     failed = [step for step in STEPS if not _is_done(step, at)]
     if not failed:
         heartbeat.progressed(at=at)
-
-
-def _sweep_touched(at: datetime) -> None:
-    Touch.objects.filter(at__lt=at - NOTE_LIFE).delete()
-    check_touched(at)
 
 
 def _sweep_spending(at: datetime) -> None:
@@ -147,7 +169,6 @@ def _sweep_outcomes(at: datetime) -> None:
 
 OF_OUTCOMES = ("efficiency_drop", "negative_roi", "cost_threshold")
 STEPS: tuple[Callable[[datetime], None], ...] = (
-    _sweep_touched,
     _sweep_spending,
     _sweep_outcomes,
     quiet.end_quiet_posts,

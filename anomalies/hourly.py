@@ -21,11 +21,12 @@ from anomalies.incidents import Look
 from anomalies.models import Anomaly, Watermark
 from anomalies.quiet import unseen
 from anomalies.rules import Rules
+from anomalies.series import booked_until
+from costs.ingest import accept_window
 from costs.models.ledger import BOOKED_BEFORE
 from costs.periods import HOUR, floor
 
 WEEK = timedelta(days=7)
-UNPRICED_SINCE = timedelta(days=30)
 
 
 def catch_up(at: datetime) -> None:
@@ -48,27 +49,26 @@ def catch_up(at: datetime) -> None:
     incidents.apply(found, at=at)
 
 
-# The week's last two hours decide, so the habit is read from the hours before them.
 SILENCE = """
-SELECT persona_id, count(DISTINCT hour) FILTER (WHERE hour < %(recent)s), min(hour), max(hour)
+SELECT persona_id, count(DISTINCT hour), min(hour), max(hour)
 FROM costs_hourlycost WHERE hour >= %(start)s AND hour <= %(end)s AND persona_id <> ''
 GROUP BY 1 ORDER BY 1
 """
 
 
 def _at_silence(rules: Rules, at: datetime) -> list[Look]:
-    hour = floor(at, HOUR)
-    recent = hour - 2 * HOUR
+    hour = floor(booked_until(at), HOUR)
     start = hour - WEEK
     looks = []
     with connection.cursor() as cursor:
-        cursor.execute(SILENCE, {"start": start, "recent": recent, "end": hour})
+        cursor.execute(SILENCE, {"start": start, "end": hour})
         rows = cursor.fetchall()
     for persona, active, first, last in rows:
         reading = SilenceReading(
             persona,
             active=active,
-            hours=max(int((recent - first) / HOUR), 0),
+            # The habit ends where the silence begins: it must not fade while that lasts.
+            hours=int((last - first) / HOUR) + 1,
             # Full hours only: the running one may still bring something.
             silent=max(int((hour - last) / HOUR) - 1, 0),
             window=Window(last, at),
@@ -96,12 +96,12 @@ GROUP BY 1, 2, 3 HAVING sum(unpriced) > 0 ORDER BY 1, 2, 3
 
 
 def at_unpriced(rules: Rules, at: datetime) -> list[Look]:
-    """One look at each model with unpriced usage in the last thirty days, and at each open incident of the rule."""
+    """One look at each model with unpriced usage, as old as events may be, and at each open incident of the rule."""
     detector = rules.of("unpriced")
     if detector is None:
-        return []
+        return unseen("unpriced", (), rules)
     with connection.cursor() as cursor:
-        cursor.execute(UNPRICED, {"start": at - UNPRICED_SINCE})
+        cursor.execute(UNPRICED, {"start": at - accept_window()})
         rows = cursor.fetchall()
     looks = []
     for provider, model, cost_type, events, first, last in rows:
@@ -129,7 +129,7 @@ GROUP BY 1 ORDER BY 1
 def _at_dead_letters(rules: Rules, at: datetime) -> list[Look]:
     detector = rules.of("dead_letters")
     if detector is None:
-        return []
+        return unseen("dead_letters", (), rules)
     with connection.cursor() as cursor:
         cursor.execute(DEAD)
         rows = cursor.fetchall()
@@ -153,7 +153,7 @@ def _at_drift(rules: Rules, hour: datetime) -> list[Look]:
     """The last full hour: both sums come from one snapshot."""
     detector, window = rules.of("ledger_drift"), Window(hour - HOUR, hour)
     if detector is None:
-        return []
+        return unseen("ledger_drift", (), rules)
     asked: dict[str, Any] = {"start": window.start, "end": window.end, "booked_before": BOOKED_BEFORE}
     with connection.cursor() as cursor:
         cursor.execute(DRIFT, asked)

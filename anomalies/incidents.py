@@ -7,7 +7,7 @@ the same incident twice; the partial unique index stands behind it. Looks come i
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from django.db import connection, transaction
@@ -21,10 +21,11 @@ from anomalies.models import Anomaly, Tolerance, Transition, key_of
 from anomalies.models.anomalies import tolerated_scope
 
 INCIDENTS_LOCK = 2_400_301
-MARGIN = Decimal("1.1")
+MARGIN = Decimal("0.1")
 TOLERATED_FOR = timedelta(days=30)
 SIX_PLACES, TWELVE_PLACES = Decimal("1e-6"), Decimal("1e-12")
 LARGEST = Decimal("1e24")
+WIDE = Context(prec=60)
 
 Key = tuple[str, str]
 
@@ -95,12 +96,17 @@ def _change(anomaly: Anomaly | None, look: Look, tolerances: Mapping[Key, Decima
     judgement = look.judgement
     if judgement and judgement.severity:
         up_to = tolerances.get((look.rule, key_of(tolerated_scope(look.scope))))
-        if up_to is not None and look.detector.measure(judgement) <= up_to * MARGIN:
+        if up_to is not None and look.detector.measure(judgement) <= tolerated(up_to):
             judgement = None
     taken = step(anomaly.state if anomaly else None, judgement, look.detector, at)
     if taken.change is None:
         return None
     return _Change(_moved(anomaly or _new(look, at), look.detector, judgement, taken, at), look, taken)
+
+
+def tolerated(up_to: Decimal) -> Decimal:
+    """As much as a person called a false alarm, and a tenth more."""
+    return up_to + abs(up_to) * MARGIN
 
 
 def _new(look: Look, at: datetime) -> Anomaly:
@@ -123,7 +129,7 @@ def _moved(anomaly: Anomaly, detector: Detector, judgement: Judgement | None, ta
     anomaly.severity, anomaly.calm_since = taken.state.severity, taken.state.calm_since
     anomaly.latest = _fit(judgement.current) if judgement else None
     if judgement and judgement.severity:
-        anomaly.last_seen_at = at
+        anomaly.last_seen_at = max(anomaly.last_seen_at, at)
         if taken.change is Change.OPENED or detector.measure(judgement) > detector.measure(_worst(anomaly)):
             anomaly.current, anomaly.baseline = _fit(judgement.current), _fit_any(judgement.baseline)
             anomaly.score = _fit(judgement.score, SIX_PLACES)
@@ -140,7 +146,7 @@ def _worst(anomaly: Anomaly) -> Judgement:
 
 def _fit(value: Decimal, places: Decimal = TWELVE_PLACES) -> Decimal:
     """Within the columns; what is larger than any of them is only known to be enormous."""
-    return max(min(value, LARGEST), -LARGEST).quantize(places)
+    return max(min(value, LARGEST), -LARGEST).quantize(places, context=WIDE)
 
 
 def _fit_any(value: Decimal | None, places: Decimal = TWELVE_PLACES) -> Decimal | None:
@@ -187,7 +193,8 @@ def _record(
     )
     if not changed:
         return
-    fire(*(wording.signal(anomaly, _status(anomaly), at) for anomaly, _ in changed), at=at)
+    # Another process may have looked later and stored earlier: what is stored last is what is true.
+    fire(*(wording.signal(each, _status(each), max(at, each.last_seen_at)) for each, _ in changed), at=at)
 
 
 def _status(anomaly: Anomaly) -> Status:

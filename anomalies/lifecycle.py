@@ -1,7 +1,7 @@
 """When an incident opens, escalates and ends: one pure function, its hysteresis two numbers of the detector.
 
 A reading that is calm starts a clock; only when all readings stay calm for the rule's `calm_for` does the incident
-end. No reading at all is calm too: a persona that stopped spending spends too much no more.
+end. No reading at all is calm too, if it lasts for `quiet_for`: a persona that stopped spends too much no more.
 """
 
 from dataclasses import dataclass
@@ -49,6 +49,6 @@ def step(state: State | None, judgement: Judgement | None, detector: Detector, a
     if judgement and not judgement.is_calm:
         return Step(Change.KEPT, State(state.severity))
     calm_since = state.calm_since or at
-    if at - calm_since >= detector.calm_for:
+    if at - calm_since >= (detector.calm_for if judgement else max(detector.calm_for, detector.quiet_for)):
         return Step(Change.RESOLVED, None)
     return Step(Change.KEPT, State(state.severity, calm_since))

@@ -11,9 +11,10 @@ from anomalies import contributors, outcome_readings, readings
 from anomalies.detectors.base import Detector, Judgement, Reading, Window
 from anomalies.detectors.budget_overrun import BudgetReading
 from anomalies.detectors.cost_spike import CostReading
-from anomalies.detectors.cost_threshold import CostPerFollow
+from anomalies.detectors.cost_threshold import CostPerFollow, PostReading
 from anomalies.detectors.negative_roi import ReturnReading
 from anomalies.incidents import Look
+from anomalies.models import Anomaly
 from anomalies.rules import Rules
 from anomalies.wording import plain, rounded
 from controls import budgets
@@ -21,6 +22,8 @@ from controls.models import Usage
 from costs.attribution import Target
 
 FOLLOWS = CostPerFollow()
+# A dear post whose incident is over is an incident again when it has grown by a tenth.
+GROWTH = Decimal("1.1")
 
 
 def at_spending(looked: Mapping[str, datetime], rules: Rules, *, target: Target) -> list[Look]:
@@ -36,7 +39,7 @@ def at_spending(looked: Mapping[str, datetime], rules: Rules, *, target: Target)
 def at_posts(posts: Iterable[str], rules: Rules, *, target: Target) -> list[Look]:
     """Those of the posts that cost more than a rule or the alert threshold allows."""
     threshold = target.per_post * target.alert_multiplier
-    dear = readings.dear_posts(posts, threshold=threshold, least=_least(rules, threshold))
+    dear = _news(readings.dear_posts(posts, threshold=threshold, least=_least(rules, threshold)))
     evidence = _Evidence({reading.post_id: reading.window for reading in dear})
     looks = []
     for reading in dear:
@@ -45,6 +48,15 @@ def at_posts(posts: Iterable[str], rules: Rules, *, target: Target) -> list[Look
         if look and look.judgement and look.judgement.severity:
             looks.append(look)
     return looks
+
+
+def _news(dear: list[PostReading]) -> list[PostReading]:
+    """Without those that were found before and have hardly grown since: one more small line is no new incident."""
+    ended = Anomaly.objects.filter(rule="cost_threshold", post_id__in=[reading.post_id for reading in dear])
+    known: dict[str, Decimal] = {}
+    for post_id, current in ended.exclude(resolved_at=None).values_list("post_id", "current"):
+        known[post_id] = max(current, known.get(post_id, current))
+    return [reading for reading in dear if reading.cost > known.get(reading.post_id, Decimal(0)) * GROWTH]
 
 
 @dataclass(slots=True)

@@ -63,8 +63,7 @@ WITH latest AS MATERIALIZED ({LATEST}), ranked AS (
 )
 SELECT r.persona_id, count(*), COALESCE(sum(c.amount), 0), COALESCE(sum(c.events), 0), min(r.first_at), max(r.last_at)
 FROM ranked r CROSS JOIN LATERAL (
-    SELECT sum(amount) AS amount, sum(events) AS events FROM costs_postcost
-    WHERE post_id = r.post_id AND persona_id = r.persona_id
+    SELECT sum(amount) AS amount, sum(events) AS events FROM costs_postcost WHERE post_id = r.post_id
 ) AS c
 WHERE r.place <= %(posts)s
 GROUP BY 1 ORDER BY 1
@@ -121,8 +120,7 @@ WITH sampled AS (
     ) AS line
 ), posts AS (
     SELECT cost.amount FROM sampled CROSS JOIN LATERAL (
-        SELECT sum(amount) AS amount FROM costs_postcost
-        WHERE post_id = sampled.post_id AND persona_id = %(persona)s
+        SELECT sum(amount) AS amount FROM costs_postcost WHERE post_id = sampled.post_id
     ) AS cost
 )
 SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), count(*) FROM posts WHERE amount > 0
@@ -183,15 +181,20 @@ def spend_rates(looked: Mapping[str, datetime]) -> list[CostReading]:
     ]
 
 
-# What is normal now is the larger of two medians: of all windows with costs, and of those at this time of the day.
+# What is normal now is the larger of two medians: of all windows with costs, and of the days' dearest windows around
+# this time of the day, for some personas work in bursts.
 MEDIAN_RATE = """
-SELECT GREATEST(percentile_disc(0.5) WITHIN GROUP (ORDER BY amount),
-                percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FILTER (
-                    WHERE abs(extract(epoch FROM starts_at - %(at)s)) %% 86400 < 3600
-                       OR abs(extract(epoch FROM starts_at - %(at)s)) %% 86400 > 82800)),
-       count(*)
-FROM costs_fiveminutecost
-WHERE persona_id = %(persona)s AND starts_at >= %(start)s AND starts_at < %(end)s AND amount > 0
+WITH spent AS (
+    SELECT amount, floor(extract(epoch FROM %(at)s - starts_at + interval '1 hour') / 86400) AS day,
+           mod(extract(epoch FROM %(at)s - starts_at + interval '1 hour')::bigint, 86400) <= 7200 AS is_near
+    FROM costs_fiveminutecost
+    WHERE persona_id = %(persona)s AND starts_at >= %(start)s AND starts_at < %(end)s AND amount > 0
+), dearest AS (
+    SELECT max(amount) AS amount FROM spent WHERE is_near GROUP BY day
+)
+SELECT GREATEST((SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM spent),
+                (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM dearest)),
+       (SELECT count(*) FROM spent)
 """
 
 
@@ -241,14 +244,15 @@ def _is_valid(found: Baseline | None, at: datetime) -> bool:
 
 
 DEAR_POSTS = """
-SELECT c.persona_id, c.post_id, sum(c.amount), min(c.last_at), max(c.last_at)
-FROM costs_postcost c WHERE c.post_id = ANY(%(posts)s)
-GROUP BY 1, 2 HAVING sum(c.amount) >= %(least)s ORDER BY 1, 2
+SELECT (array_agg(persona_id ORDER BY persona_id = '', amount DESC, persona_id))[1], post_id, sum(amount),
+       min(last_at), max(last_at)
+FROM costs_postcost WHERE post_id = ANY(%(posts)s)
+GROUP BY post_id HAVING sum(amount) >= %(least)s ORDER BY 2
 """
 
 
 def dear_posts(posts: Iterable[str], *, threshold: Decimal, least: Decimal) -> list[PostReading]:
-    """Those of the posts that cost at least `least`."""
+    """Those of the posts that cost at least `least`, all of it, each for the persona that most of it is for."""
     wanted = sorted(set(posts))
     if not wanted:
         return []

@@ -14,14 +14,17 @@ from functools import partial
 from typing import Any
 
 from django.db import connection
+from django.db.models import Min
 
 from anomalies import contributors, incidents
+from anomalies.detectors import DETECTORS
 from anomalies.detectors.base import Window
 from anomalies.detectors.learned import StreamingDetector
 from anomalies.detectors.learned_rule import HOUR, SeriesReading
 from anomalies.incidents import Look
 from anomalies.models import Anomaly, SeriesState, Watermark
 from anomalies.rules import Rules
+from costs.models import InboxRow
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 LATENESS = timedelta(minutes=2)
 # Further back nothing is caught up with: an alarm about it would be of no use.
 LONGEST_STOP = timedelta(days=1)
+# After a stop several rounds catch up, so that none takes as long as a task may.
+WINDOWS_AT_ONCE = 24
 FORGOTTEN_AFTER = timedelta(days=30)
 # Windows of the past that newcomers learn from in one round: two or three seconds of work.
 LEARNED_AT_ONCE = 20_000
@@ -77,6 +82,12 @@ GRAINS = (
 Amounts = Mapping[str, Mapping[datetime, Decimal]]
 
 
+def booked_until(at: datetime) -> datetime:
+    """Up to when everything is booked that was accepted: what waits in the inbox is no silence."""
+    oldest = InboxRow.objects.aggregate(oldest=Min("received_at"))["oldest"]
+    return min(at, oldest) if oldest else at
+
+
 def catch_up(at: datetime) -> None:
     for grain in GRAINS:
         _catch_up(grain, at)
@@ -84,13 +95,14 @@ def catch_up(at: datetime) -> None:
 
 def _catch_up(grain: Grain, at: datetime) -> None:
     """Feed what was closed since the watermark, at most a day of it."""
-    closed = grain.floor(at - LATENESS)
+    closed = grain.floor(booked_until(at) - LATENESS)
     mark, _ = Watermark.objects.select_for_update().get_or_create(
         name=f"learned {grain.name}", defaults={"through": closed}
     )
     if mark.through >= closed:
         return
     start = max(mark.through, grain.floor(at - LONGEST_STOP))
+    closed = min(closed, start + WINDOWS_AT_ONCE * grain.step)
     looks = _feed(grain, start, closed, spent_in(grain, start, closed), Rules.stored())
     mark.through = closed
     mark.save(update_fields=["through"])
@@ -122,7 +134,7 @@ def _feed(grain: Grain, start: datetime, end: datetime, amounts: Amounts, rules:
         for moment in windows(grain, start, end):
             amount = spent.get(moment, Decimal(0))
             reading = reading_of(grain, persona, moment, amount, detector)
-            look = _look(rule, reading) if rule else None
+            look = _look(rule, reading) if rule else Look("learned", DETECTORS["learned"], reading.scope, None)
             if look and (look.key[1] in open_keys or (look.judgement and look.judgement.severity)):
                 open_keys.add(look.key[1])
                 looks[moment + grain.step].append(look)

@@ -175,9 +175,14 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# Who drains takes the first queue, who watches the second; a worker that is told nothing takes both.
-CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "watch")]  # type: ignore[no-untyped-call]
-CELERY_TASK_ROUTES = {f"{app}.tasks.*": {"queue": "watch"} for app in ("anomalies", "alerts", "controls")}
+# Who drains takes the first queue, who watches the second, who tells people the third; a worker that is told nothing
+# takes all three.
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "watch", "tell")]  # type: ignore[no-untyped-call]
+CELERY_TASK_ROUTES = {
+    "anomalies.tasks.*": {"queue": "watch"},
+    "controls.tasks.*": {"queue": "watch"},
+    "alerts.tasks.*": {"queue": "tell"},
+}
 CELERY_TASK_SOFT_TIME_LIMIT = env.integer("FINOPS_TASK_TIMEOUT_SECONDS", 30, least=1)
 CELERY_TASK_TIME_LIMIT = 60
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = env.integer("FINOPS_MEMORY_THRESHOLD_MB", 400) * 1024

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from anomalies import incidents
 from anomalies.detectors import DETECTORS
-from anomalies.incidents import MARGIN
 from anomalies.models import Anomaly
 from anomalies.wording import TITLES
 from costs.templatetags.ledger import money, number
@@ -66,7 +66,7 @@ FIGURES: Mapping[str, Figures] = {
     "negative_roi": Figures("Return", "", percent, "per cent of the cost", percent),
     "budget_overrun": Figures("Spent", "Limit", dollars, "per cent of the limit", percent),
     "cost_threshold": Figures("Cost", "Threshold", dollars, "dollars", dollars),
-    "learned": Figures("Spent", "Expected", dollars, "score from 0 to 1", times),
+    "learned": Figures("Spent", "Expected", dollars, "score from 0 to 1", dollars),
     "unpriced": Figures("Lines without a price", "", short, "lines", short),
     "no_data": Figures(
         "Spent", "Hours with costs before", dollars, "hours of silence", short, lambda v: percent(v * 100)
@@ -198,7 +198,8 @@ _TOLERATED: Mapping[str, str] = {
 def tolerated(rule: str, up_to: Decimal) -> str:
     """What a tolerance lets pass, the margin of its judge included. A rule that falls is tolerated from below."""
     falls = rule in DETECTORS and DETECTORS[rule].levels.falling
-    return _TOLERATED.get(rule, "{}").format(figures_of(rule).measure((-up_to if falls else up_to) * MARGIN))
+    most = incidents.tolerated(up_to)
+    return _TOLERATED.get(rule, "{}").format(figures_of(rule).measure(-most if falls else most))
 
 
 def window_of(evidence: Mapping[str, Any]) -> str:

@@ -20,7 +20,8 @@ from anomalies.detectors.learned import StreamingDetector
 from anomalies.detectors.learned_rule import SeriesReading
 from anomalies.detectors.no_data import SilenceReading
 from anomalies.detectors.unpriced import UnpricedReading
-from anomalies.hourly import UNPRICED_SINCE, WEEK
+from anomalies.hourly import WEEK
+from costs.ingest import accept_window
 from costs.periods import HOUR, floor
 
 ZERO = Decimal(0)
@@ -58,13 +59,13 @@ def no_data(period: Period) -> Iterator[Look]:
 
 
 def _silence(persona: str, spent: list[datetime], at: datetime) -> SilenceReading | None:
-    first, end, recent = (bisect_left(spent, moment) for moment in (at - WEEK, at, at - 2 * HOUR))
+    first, end = (bisect_left(spent, moment) for moment in (at - WEEK, at))
     if first == end:
         return None
     return SilenceReading(
         persona,
-        active=max(recent - first, 0),
-        hours=max((at - 2 * HOUR - spent[first]) // HOUR, 0),
+        active=end - first,
+        hours=(spent[end - 1] - spent[first]) // HOUR + 1,
         silent=(at - spent[end - 1]) // HOUR - 1,
         window=Window(spent[end - 1], at),
     )
@@ -93,7 +94,7 @@ def unpriced(period: Period) -> Iterator[Look]:
     detector = period.detector("unpriced")
     rows = stream(
         UNPRICED,
-        since=span.start - UNPRICED_SINCE,
+        since=span.start - accept_window(),
         end=span.end,
         whole=period.whole,
         personas=list(period.personas),

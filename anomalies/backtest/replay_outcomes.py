@@ -13,12 +13,12 @@ from anomalies.detectors.base import Detector, Reading, Window
 from anomalies.detectors.cost_threshold import CostPerFollow, FollowReading
 from anomalies.detectors.efficiency_drop import EfficiencyReading
 from anomalies.detectors.negative_roi import ReturnReading
-from anomalies.outcome_readings import DAY, DAYS_BEFORE, KINDS, REVENUE
+from anomalies.outcome_readings import DAY, DAYS_BEFORE, KINDS, LONGEST_WAIT, REVENUE
 from costs.periods import HOUR
 
 ZERO = Decimal(0)
 HOURS_OF_DAY = DAY // HOUR
-BEFORE = DAY * (DAYS_BEFORE + 1)
+BEFORE = DAY * (DAYS_BEFORE + 1) + LONGEST_WAIT
 # A reading, and the share of its cost that is lost.
 Lost = tuple[Reading, Decimal]
 
@@ -35,6 +35,12 @@ class Hourly:
         """Day 0 is the 24 hours before the hour `end`, day 1 the 24 before, and so on."""
         edges = [self._sums[end - HOURS_OF_DAY * day] for day in range(DAYS_BEFORE + 2)]
         return {day: later - earlier for day, (later, earlier) in enumerate(pairwise(edges))}
+
+    def newest(self, end: int, most: int) -> int:
+        """The end of the newest told hour before `end`; at most so many hours earlier."""
+        while end > most and most and self._told[end] == self._told[end - 1]:
+            end, most = end - 1, most - 1
+        return end
 
     def is_told(self, end: int, hours: int) -> bool:
         return self._told[end] > self._told[end - hours]
@@ -88,8 +94,9 @@ def _looks(
             for end in range(BEFORE // HOUR + 1, hours + 1):
                 at = start + HOUR * end
                 if spent.is_told(end, HOURS_OF_DAY) and brought.is_told(end, BEFORE // HOUR):
-                    window = Window(at - DAY, at)
-                    reading, lost = read(persona, kind, spent.days(end), brought.days(end), window)
+                    until = brought.newest(end, LONGEST_WAIT // HOUR)
+                    window = Window(start + HOUR * until - DAY, start + HOUR * until)
+                    reading, lost = read(persona, kind, spent.days(until), brought.days(until), window)
                     scope = dict(reading.scope)
                     yield Look(at, rule_of_it, scope, reading, costs[persona].get(at - HOUR, ZERO) * lost)
                 elif scope and period.is_open(scope):

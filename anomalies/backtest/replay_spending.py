@@ -151,7 +151,11 @@ class Pulse:
     def _at_this_time(self, at: datetime) -> Decimal:
         here, oldest = _slot(at), at - TRAILING
         around = (self._at_slot[(here + offset) % SLOTS_OF_DAY] for offset in range(1 - SLOTS_AROUND, SLOTS_AROUND))
-        found = sorted(cost.amount for slot in around for cost in slot if cost.started_at >= oldest)
+        dearest: dict[int, Decimal] = {}
+        for cost in (cost for slot in around for cost in slot if cost.started_at >= oldest):
+            day = (at + timedelta(hours=1) - cost.started_at) // timedelta(days=1)
+            dearest[day] = max(dearest.get(day, ZERO), cost.amount)
+        found = sorted(dearest.values())
         return found[(len(found) - 1) // 2] if found else ZERO
 
 

@@ -80,6 +80,8 @@ class Detector:
     levels: Levels = Levels()
     leave: Decimal = Decimal("0.7")
     calm_for: timedelta = timedelta(seconds=60)
+    # The same where nothing comes at all.
+    quiet_for: timedelta = timedelta(0)
     minimum_amount: Decimal = Decimal("0.05")
     minimum_events: int = 1
 
@@ -111,3 +113,7 @@ class Detector:
         severity = by.severity_of(score)
         is_calm = severity is None and by.is_below(score, self.leave)
         return Judgement(score, severity, is_calm, current, baseline, multiplier)
+
+    def too_little(self, judgement: Judgement) -> Judgement:
+        """The same of a reading that is too small to find anything in; it may still show that all is calm."""
+        return replace(judgement, severity=None, is_calm=self.levels.is_below(judgement.score, self.leave))

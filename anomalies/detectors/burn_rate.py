@@ -34,6 +34,10 @@ class BurnReading:
         return {**self.covers, "budget_id": str(self.budget_id)}
 
 
+# A slow burn, however hot, stays just below the level of the fast one.
+BELOW = Decimal("0.999")
+
+
 @dataclass(frozen=True, slots=True)
 class BurnRate(Detector):
     """Both windows of a pair must burn: the long one shows that it matters, the short one that it still goes on.
@@ -49,7 +53,7 @@ class BurnRate(Detector):
             return None
         fast, slow = _both(reading.fast), _both(reading.slow)
         high = self.levels.high
-        score = fast if high is not None and fast >= high else min(slow, high - 1) if high is not None else slow
+        score = fast if high is not None and fast >= high else min(slow, high * BELOW) if high is not None else slow
         return self.judge(score, current=max(fast, slow), baseline=Decimal(1), multiplier=max(fast, slow))
 
 

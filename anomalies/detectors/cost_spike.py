@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from anomalies.detectors.base import Detector, Judgement, Levels, Window
@@ -36,11 +37,15 @@ class CostSpike(Detector):
     """
 
     levels: Levels = Levels(medium=Decimal("3.0"), high=Decimal("3.5"), critical=Decimal("5.0"))
+    # Who posts twice an hour is not calm between two posts.
+    quiet_for: timedelta = timedelta(hours=1)
     minimum_rate: Decimal = Decimal("0.50")
 
     def inspect(self, reading: CostReading) -> Judgement | None:
         least = self.minimum_rate if reading.kind == SPEND_RATE else self.minimum_amount
-        if reading.baseline <= 0 or reading.amount < least or reading.events < self.minimum_events:
+        if reading.baseline <= 0:
             return None
         multiplier = reading.current / reading.baseline
-        return self.judge(multiplier, current=reading.current, baseline=reading.baseline, multiplier=multiplier)
+        judged = self.judge(multiplier, current=reading.current, baseline=reading.baseline, multiplier=multiplier)
+        is_enough = reading.amount >= least and reading.events >= self.minimum_events
+        return judged if is_enough else self.too_little(judged)

@@ -65,6 +65,5 @@ class Learned(Detector):
         return max(reading.score, LASTING) if abs(reading.away) >= self.hours_away else reading.score
 
     def measure(self, judgement: Judgement) -> Decimal:
-        """How many times more, or less, than expected: the score only says how unlikely that was."""
-        times = judgement.multiplier or Decimal(0)
-        return times if times >= 1 or not times else 1 / times
+        """How many dollars away from what was expected: the score only says how unlikely that was."""
+        return abs(judgement.current - (judgement.baseline or Decimal(0)))

@@ -136,6 +136,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["persona_id", "-opened_at"], name="anomalies_persona"),
                     models.Index(fields=["-opened_at"], name="anomalies_opened"),
+                    models.Index(
+                        condition=models.Q(("post_id", ""), _negated=True), fields=["post_id"], name="anomalies_post"
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(

@@ -66,6 +66,7 @@ class Anomaly(models.Model):
         indexes = [
             models.Index(fields=["persona_id", "-opened_at"], name="anomalies_persona"),
             models.Index(fields=["-opened_at"], name="anomalies_opened"),
+            models.Index(fields=["post_id"], condition=~models.Q(post_id=""), name="anomalies_post"),
         ]
 
     def __str__(self) -> str:

@@ -35,6 +35,8 @@ class RulePolicy(models.Model):
         falls = self.rule in DETECTORS and DETECTORS[self.rule].levels.falling
         if levels != sorted(levels, reverse=falls):
             raise ValidationError("The levels must get " + ("lower" if falls else "higher") + " with the severity.")
+        if self.rule == "budget_overrun" and levels:
+            raise ValidationError("A budget has levels of its own: change them there.")
         if self.minimum_amount is not None and self.minimum_amount < 0:
             raise ValidationError({"minimum_amount": "Must not be negative."})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from finops_project.local.ports import LOOPBACK
 from finops_project.local.stand_ins import StandIns
 
-APPLICATION = ("web", "worker", "watcher", "beat", "flower")
+APPLICATION = ("web", "worker", "watcher", "teller", "beat", "flower")
 # Beside them where a channel of alerts has no receiver of its own.
 RECEIVERS = "receivers"
 INHERITED = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"}
@@ -15,8 +15,8 @@ INHERITED_PREFIXES = ("FINOPS_", "DJANGO_", "OTEL_")
 WEB_PROCESSES = 2
 WEB_THREADS = 8
 WORKER_PROCESSES = 2
-# Detection and alerts have processes of their own: they never wait for a drain, nor a drain for a slow receiver.
-BOOKING, WATCHING = "celery", "watch"
+# Detection never waits for a drain, and neither of them for a receiver of alerts that hangs.
+BOOKING, WATCHING, TELLING = "celery", "watch", "tell"
 
 
 def inherited_environment() -> dict[str, str]:
@@ -36,7 +36,7 @@ def web_command(port: int, *, processes: int = WEB_PROCESSES) -> list[str]:
 
 
 def worker_command(
-    *, processes: int = WORKER_PROCESSES, name: str = "worker", queues: tuple[str, ...] = (BOOKING, WATCHING)
+    *, processes: int = WORKER_PROCESSES, name: str = "worker", queues: tuple[str, ...] = (BOOKING, WATCHING, TELLING)
 ) -> list[str]:
     """A worker of these queues."""
     options = ["--pool", "prefork", "--concurrency", str(processes), "--task-events", "--loglevel", "INFO"]

@@ -27,8 +27,8 @@ from finops_project.local.supervision import Supervisor
 
 ADMINISTRATOR = "admin"
 READY_SECONDS = 120
-# Both kinds of workers play one role.
-ROLES = {"watcher": "worker"}
+# All kinds of workers play one role.
+ROLES = {"watcher": "worker", "teller": "worker"}
 PORTS = {
     "web": ("FINOPS_PORT", 8080),
     "flower": ("FINOPS_FLOWER_PORT", 5555),
@@ -288,6 +288,7 @@ class Stack:
         launch: dict[str, Any] = {
             "web": (processes.web_command(self.ports["web"]), shared_metrics),
             "worker": (processes.worker_command(queues=(processes.BOOKING,)), shared_metrics),
+            "teller": (processes.worker_command(name="teller", queues=(processes.TELLING,)), shared_metrics),
             "watcher": (processes.worker_command(name="watcher", queues=(processes.WATCHING,)), shared_metrics),
             "beat": (processes.beat_command(self.home.run / "beat-schedule"), {}),
             "flower": (processes.flower_command(self.ports["flower"]), login),

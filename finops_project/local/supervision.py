@@ -24,7 +24,7 @@ START_SECONDS = 60
 STOP_SECONDS = 90
 CLOCK_TICK = 0.02
 # A worker ends its running tasks first: longer than its soft shutdown timeout of 10 s.
-STOP_WAIT = {"postgres": 60, "valkey": 30, "worker": 20, "watcher": 20}
+STOP_WAIT = {"postgres": 60, "valkey": 30, "worker": 20, "watcher": 20, "teller": 20}
 
 
 class Supervisor:

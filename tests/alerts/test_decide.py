@@ -149,7 +149,7 @@ class TestMutes:
             assert verdict == Say(Event.OPENED, HIGH)
 
     def test_a_mute_does_not_hide_that_it_is_over(self) -> None:
-        everything = Surroundings({("p", "persona_paused")}, [Mute("", "", CRITICAL, NOON + HOUR, "anna", "x")])
+        everything = Surroundings({("p", "persona_paused"): LOW}, [Mute("", "", CRITICAL, NOON + HOUR, "anna", "x")])
 
         assert look(replace(TOLD, severity=None), NOON, everything) is Event.RESOLVED
 
@@ -164,15 +164,17 @@ class TestMutes:
     def test_the_table_of_causes(self, cause: str, explained: str) -> None:
         rules = {rule for each in INHIBITS.values() for rule in each} | {"unpriced", "budget_overrun", *INHIBITS}
 
-        muted = {rule for rule in rules if explained_by("p", rule, {("p", cause)})}
+        muted = {rule for rule in rules if explained_by("p", rule, MEDIUM, {("p", cause): MEDIUM})}
 
         assert muted == set(explained.split())
-        assert not any(explained_by("q", rule, {("p", cause)}) for rule in rules)
+        assert not any(explained_by("q", rule, MEDIUM, {("p", cause): MEDIUM}) for rule in rules)
         assert neighbours([("p", cause)]) == {("p", rule) for rule in muted}
 
     def test_the_budget_of_all_explains_the_budget_of_one(self) -> None:
-        assert explained_by("p", "budget_overrun", {("", "budget_overrun")})
-        assert not explained_by("", "budget_overrun", {("", "budget_overrun"), ("p", "budget_overrun")})
+        assert explained_by("p", "budget_overrun", MEDIUM, {("", "budget_overrun"): MEDIUM})
+        assert not explained_by(
+            "", "budget_overrun", MEDIUM, {("", "budget_overrun"): MEDIUM, ("p", "budget_overrun"): MEDIUM}
+        )
 
     def test_nothing_explains_itself_and_nothing_goes_in_circles(self) -> None:
         assert not [cause for cause, rules in INHIBITS.items() if cause in rules]

@@ -1,5 +1,7 @@
 """What explains something else is said; what it explains waits, and is said if it outlives its cause."""
 
+from dataclasses import replace
+
 import pytest
 
 from alerts.channels.base import Event
@@ -95,3 +97,19 @@ class TestCauses:
         desk.end("all", rule="budget_overrun", persona="", at=NOON + MINUTE)
 
         assert sorted(notice.persona_id for notice in desk.slack.got) == ["", "", "a", "b", "c"]
+
+    def test_nothing_is_explained_by_what_is_less_bad(self, desk: Desk) -> None:
+        desk.hear(signal("used", rule="budget_overrun", severity=MEDIUM))
+        desk.hear(signal("burn", rule="burn_rate", severity=HIGH))
+
+        assert ("burn_rate", Event.OPENED) in rules(desk)
+
+    def test_a_budget_of_one_model_explains_no_personas_budget(self, desk: Desk) -> None:
+        narrow = replace(
+            signal("model", rule="budget_overrun", persona="", severity=HIGH),
+            scope={"model": "gpt-4o", "budget_id": "1"},
+        )
+        desk.hear(narrow)
+        desk.hear(signal("p", rule="budget_overrun", persona="p", severity=MEDIUM))
+
+        assert [notice.persona_id for notice in desk.slack.got] == ["", "p"]

@@ -12,6 +12,7 @@ from anomalies.models import Anomaly
 from controls import budgets
 from controls.models import Budget
 from tests.anomalies.conftest import NOON, Ledger, Posts, minutes
+from tests.costs.conftest import amount_event
 
 
 @pytest.fixture
@@ -80,8 +81,19 @@ class TestBurning:
         assert burning.severity == Severity.HIGH
         assert Decimal(burning.evidence["burn"]["hour"]) == Decimal(36)
 
+    def test_an_import_of_what_was_spent_long_ago_does_not(self, posts: Posts) -> None:
+        budget("100", period="monthly")
+        budget_check.check(NOON)
+        posts.ledger.record(
+            [amount_event("30", persona_id="ai_jesus", timestamp=(NOON - timedelta(days=3)).isoformat())], at=NOON
+        )
+
+        budget_check.check(NOON + minutes(1))
+
+        assert not Anomaly.objects.filter(rule="burn_rate").exists()
+
     def test_even_spending_does_not(self, posts: Posts) -> None:
-        budget("24")
+        budget("168", period="weekly")
         for minute in range(0, 60, 5):
             posts.write("0.08", at=NOON + minutes(minute))
             budget_check.check(NOON + minutes(minute))

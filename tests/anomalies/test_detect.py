@@ -1,6 +1,6 @@
 """From booked costs to stored anomalies and signals: at once, by the sweep, and on demand."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -136,6 +136,83 @@ class TestAtOnce:
         assert len(queries) < 100
 
 
+class TestAwkwardCases:
+    def test_a_post_that_several_pay_for_is_dear_as_a_whole(self, ledger: Ledger) -> None:
+        shared = {"post_id": "shared", "timestamp": NOON.isoformat()}
+        ledger.record(
+            [
+                amount_event("0.03", event_id="own", persona_id="ai_jesus", **shared),
+                amount_event("0.03", event_id="nobody's", **shared),
+            ],
+            at=NOON,
+        )
+
+        detect.check_touched(NOON)
+
+        assert (found("cost_threshold").persona_id, found("cost_threshold").current) == ("ai_jesus", Decimal("0.06"))
+
+    def test_one_more_small_line_of_a_dear_post_is_no_new_incident(self, posts: Posts) -> None:
+        (dear,) = posts.write("0.05")
+        detect.check_touched(NOON)
+        detect.sweep(NOON + minutes(16))
+
+        for hour in (1, 2):
+            at = NOON + timedelta(hours=hour)
+            line = amount_event("0.0001", post_id=dear, persona_id="ai_jesus", timestamp=at.isoformat())
+            posts.ledger.record([line], at=at)
+            detect.check_touched(at)
+
+        assert Anomaly.objects.filter(rule="cost_threshold").count() == 1
+
+    def test_usual_bursts_are_no_spikes(self, posts: Posts) -> None:
+        for hour in range(1, 100):
+            burst = NOON - timedelta(hours=hour)
+            posts.write(*["0.02"] * 30, at=burst)
+            posts.write("0.02", at=burst + minutes(30))
+        posts.write(*["0.02"] * 30)
+
+        detect.check_touched(NOON)
+
+        assert not Anomaly.objects.filter(rule="cost_spike").exists()
+
+    def test_a_look_that_began_earlier_and_stores_later_is_told_all_the_same(self, posts: Posts) -> None:
+        posts.write("0.067")
+        detect.check_touched(NOON + seconds(5))
+
+        posts.write("0.50")
+        detect.check_touched(NOON)
+
+        assert Alert.objects.get(rule="cost_spike").severity == Severity.CRITICAL
+
+    def test_a_rule_that_is_switched_off_ends_what_it_found(self, ledger: Ledger) -> None:
+        odd = usage_event(event_id="odd", persona_id="p", model="no-such-model", timestamp=NOON.isoformat())
+        ledger.record([odd], at=NOON)
+        detect.check_touched(NOON)
+
+        RulePolicy.objects.create(rule="unpriced", enabled=False)
+        detect.sweep(NOON + minutes(1))
+
+        assert not found("unpriced").is_open
+
+    def test_a_note_that_cannot_be_looked_at_keeps_no_other_waiting(
+        self, posts: Posts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        poison = Touch.objects.create(at=NOON, newest=NOON, personas=[], posts=["poison"])
+        posts.write("0.05")
+        look = detect._look_at
+
+        def stumbles(touched: detect.Touched, at: datetime) -> None:
+            if "poison" in touched.posts:
+                raise ValueError("poison")
+            look(touched, at)
+
+        monkeypatch.setattr(detect, "_look_at", stumbles)
+        detect.check_touched(NOON)
+
+        assert not Touch.objects.filter(pk=poison.pk).exists()
+        assert found("cost_threshold").current == Decimal("0.05")
+
+
 class TestEnding:
     def test_calm_posts_for_a_minute_end_it(self, posts: Posts) -> None:
         posts.write("0.50")
@@ -155,9 +232,12 @@ class TestEnding:
         posts.write("0.50")
         detect.check_touched(NOON)
 
-        for after in (minutes(16), minutes(17)):
+        for after in (minutes(16), minutes(75)):
             detect.sweep(NOON + after)
+        still_open = found("cost_spike").is_open
+        detect.sweep(NOON + minutes(76))
 
+        assert still_open
         assert found("cost_spike").resolution == "nothing more came"
 
     def test_a_dear_post_ends_a_quarter_of_an_hour_after_its_last_cost(self, posts: Posts) -> None:

@@ -53,12 +53,24 @@ class TestCostSpike:
         assert judged.multiplier == Decimal("3.35")
 
     def test_three_times_nothing_is_nothing(self) -> None:
-        assert CostSpike().inspect(cost("0.0499", "0.001")) is None
-        assert CostSpike().inspect(cost("0.05", "0")) is None
+        little, none = CostSpike().inspect(cost("0.0499", "0.001")), CostSpike().inspect(cost("0.05", "0"))
+
+        assert little is not None
+        assert (little.severity, little.is_calm) == (None, False)
+        assert none is None
 
     def test_a_spend_rate_counts_from_half_a_dollar_in_five_minutes(self) -> None:
-        assert CostSpike().inspect(cost("0.499", "0.01", kind=SPEND_RATE)) is None
-        assert CostSpike().inspect(cost("0.50", "0.01", kind=SPEND_RATE)) is not None
+        below, above = (CostSpike().inspect(cost(rate, "0.01", kind=SPEND_RATE)) for rate in ("0.499", "0.50"))
+
+        assert below is not None
+        assert above is not None
+        assert (below.severity, above.severity) == (None, Severity.CRITICAL)
+
+    def test_a_reading_that_is_too_little_may_still_show_that_all_is_calm(self) -> None:
+        judged = CostSpike().inspect(cost("0.02"))
+
+        assert judged is not None
+        assert judged.is_calm
 
     def test_an_incident_may_end_below_seven_tenths_of_the_threshold(self) -> None:
         between, calm = CostSpike().inspect(cost("0.05")), CostSpike().inspect(cost("0.02", amount="0.1"))

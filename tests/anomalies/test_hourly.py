@@ -10,9 +10,9 @@ from alerts.signal import Severity
 from anomalies import detect
 from anomalies.models import Anomaly
 from costs import reprice
-from costs.models import DeadLetter, PriceRate
+from costs.models import DeadLetter, InboxRow, PriceRate
 from tests.anomalies.conftest import NOON, Ledger, Posts, minutes
-from tests.costs.conftest import usage_event
+from tests.costs.conftest import amount_event, usage_event
 
 HOUR = timedelta(hours=1)
 
@@ -58,6 +58,25 @@ class TestSilence:
         detect.sweep(NOON)
 
         assert found("no_data") is None
+
+    def test_what_waits_in_the_inbox_is_no_silence(self, posts: Posts) -> None:
+        posts.write(*["0.02"] * 160, at=NOON - 3 * HOUR, every=HOUR)
+        late = amount_event("0.02", persona_id="ai_jesus", timestamp=(NOON - HOUR).isoformat())
+        posts.ledger.accept([late], at=NOON)
+        InboxRow.objects.update(received_at=NOON - HOUR)
+
+        detect.sweep(NOON)
+
+        assert found("no_data") is None
+
+    def test_a_long_silence_stays_one(self, posts: Posts) -> None:
+        posts.write(*["0.02"] * 160, at=NOON - 3 * HOUR, every=HOUR)
+        detect.sweep(NOON)
+
+        for hours in (10, 20, 40, 60):
+            detect.sweep(NOON + hours * HOUR)
+
+        assert found("no_data") is not None
 
 
 class TestUnpriced:

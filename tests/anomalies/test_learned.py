@@ -11,10 +11,10 @@ from time import process_time
 
 import pytest
 
+from anomalies import lifecycle
 from anomalies.detectors import Window
 from anomalies.detectors.learned import THRESHOLD, StreamingDetector, scores
 from anomalies.detectors.learned_rule import Learned, SeriesReading
-from anomalies.lifecycle import Change, step
 
 HOUR = timedelta(hours=1)
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
@@ -156,9 +156,9 @@ def as_the_rule_sees(series: Series) -> Iterator[float]:
         score = Decimal(str(detector.update(at, value)))
         center = Decimal(str(max(0.0, (detector.expected() or (0.0, 0.0))[0]))) or None
         reading = SeriesReading("p", "hour", Decimal(str(value)), center, score, Window(at, at + HOUR), detector.away)
-        taken = step(state, rule.inspect(reading), rule, at)
+        taken = lifecycle.step(state, rule.inspect(reading), rule, at)
         state = taken.state
-        yield float(taken.change is Change.OPENED)
+        yield float(taken.change is lifecycle.Change.OPENED)
 
 
 class TestTwoHardWeeks:

@@ -106,6 +106,16 @@ class TestReturn:
         revised = Anomaly.objects.get(rule="negative_roi").transitions.get(change=Change.REVISED)
         assert revised.reason == "Late outcomes: the return of its window is 20 %, was -90 %."
 
+    def test_revenue_that_is_reported_once_a_day_is_not_missed_until_then(self, posts: Posts) -> None:
+        for day in range(1, 4):
+            posts.write("12", at=NOON - DAY * day)
+            report("revenue", at=NOON - DAY * day, amount="24")
+        posts.write("12")
+
+        detect.sweep(NOON + timedelta(hours=10))
+
+        assert not Anomaly.objects.filter(rule="negative_roi").exists()
+
     def test_revenue_that_never_came_before_is_not_missed(self, posts: Posts) -> None:
         posts.write("10")
         report("follow", quantity=2000)

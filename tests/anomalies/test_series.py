@@ -111,6 +111,18 @@ class TestRounds:
 
         assert bytes(SeriesState.objects.get(persona_id="ai_jesus", grain="hour").state) == before
 
+    def test_a_state_of_another_version_learns_anew(self) -> None:
+        spend(NOON - 21 * 24 * HOUR, NOON - HOUR)
+        series.catch_up(NOON + timedelta(minutes=3))
+        spend(NOON, NOON)
+        series.catch_up(NOON + HOUR + timedelta(minutes=3))
+        SeriesState.objects.update(state=b"{}\n")
+        spend(NOON + HOUR, NOON + HOUR, times=6)
+
+        series.catch_up(NOON + 2 * HOUR + timedelta(minutes=3))
+
+        assert len(learned()) == 1
+
     def test_a_persona_that_is_gone_is_forgotten(self) -> None:
         spend(NOON - 21 * 24 * HOUR, NOON)
         series.catch_up(NOON + timedelta(minutes=3))

@@ -96,7 +96,7 @@ def watcher(extra: Mapping[str, str], n: int = 2) -> Iterator[AppProcess]:
     `extra` are environment variables.
     """
     name = f"watcher-{secrets.token_hex(4)}"
-    command = commands.worker_command(processes=n, name=name, queues=(commands.WATCHING,))
+    command = commands.worker_command(processes=n, name=name, queues=(commands.WATCHING, commands.TELLING))
     with _started(command, extra) as process:
         yield process
 
