@@ -32,6 +32,8 @@ WAITING: Mapping[str, timedelta] = {
 }
 # What a cause brought about ends a while after it: these are only said if they outlive their cause by so much.
 LINGERING: Mapping[str, timedelta] = {"cost_threshold": timedelta(minutes=20), "learned": timedelta(hours=2)}
+# The hour in which it happened must be over before this one is seen.
+SEEN_LATE: Mapping[str, timedelta] = {"learned": timedelta(minutes=65)}
 URGENT = Severity.HIGH
 FIRING_EVENTS = frozenset({Event.OPENED, Event.ESCALATED, Event.UNACKNOWLEDGED, Event.REPEATED})
 
@@ -167,7 +169,8 @@ def _lingering(incident: Incident, around: Surroundings, at: datetime) -> Quiet 
         return None
     for cause, explained in INHIBITS.items():
         ended_at = around.ended.get((incident.persona_id, cause)) if incident.rule in explained else None
-        if ended_at and incident.firing_since <= ended_at and at < ended_at + longest:
+        begun_by = ended_at + SEEN_LATE.get(incident.rule, timedelta(0)) if ended_at else None
+        if ended_at and begun_by and incident.firing_since <= begun_by and at < ended_at + longest:
             return Quiet(Reason.INHIBITED, f"{cause} explained it, and has just ended.", ended_at + longest)
     return None
 
@@ -179,7 +182,8 @@ def explained_by(
     for cause, explained in INHIBITS.items():
         if rule in explained and _is_as_bad(firing.get((persona_id, cause)), severity, cause):
             return cause
-    if rule == BUDGET_OVERRUN and persona_id and _is_as_bad(firing.get(("", BUDGET_OVERRUN)), severity, rule):
+    # A budget of everything that is merely warned of explains nobody's own: it must be used up, or nearly.
+    if rule == BUDGET_OVERRUN and persona_id and firing.get(("", BUDGET_OVERRUN)) is Severity.CRITICAL:
         return f"{BUDGET_OVERRUN} of the whole installation"
     return None
 

@@ -37,7 +37,7 @@ TEMPLATES: dict[str, Template] = {
         _ALWAYS | {"current_value": "number", "threshold": "number"},
     ),
 }
-_OF_RULE = {"cost_spike": "cost_spike", "cost_threshold": "threshold", "budget_overrun": "threshold"}
+_OF_RULE = {"cost_spike": "cost_spike", "cost_threshold": "threshold"}
 
 
 def template_of(rule: str) -> str:

@@ -65,6 +65,8 @@ class FalsePositiveView(OneAnomalyView):
         bodies.read(request, bodies.Nothing)
         if anomaly.rule not in DETECTORS:
             raise Problem(409, f"{anomaly.rule} was not found by a rule: there is nothing to tolerate.")
+        if anomaly.false_positive_by:
+            raise Problem(409, f"{anomaly.false_positive_by} has called it a false alarm already.")
         incidents.mark_false_positive(anomaly, actor=self.actor_of(request), at=now())
         return Response(_whole(anomaly))
 

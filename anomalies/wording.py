@@ -52,6 +52,8 @@ def signal(anomaly: Anomaly, status: Status, at: datetime) -> Signal:
 def title(anomaly: Anomaly) -> str:
     about = anomaly.scope.get("budget") or anomaly.post_id or anomaly.persona_id or anomaly.scope.get("model")
     about = about or anomaly.scope.get("source") or "all"
+    if anomaly.rule == "budget_overrun" and (used := anomaly.evidence.get("used_percent")):
+        return f"{used} % of a budget used: {anomaly.evidence.get('budget') or about}"
     return f"{TITLES[anomaly.rule]}: {about}"
 
 

@@ -40,7 +40,10 @@ LEVELS: Schema = {
     "description": f"Per cent of the limit, ascending: medium, high and critical. {default_levels()} when absent.",
 }
 TITLE: Schema = {"type": "string", "minLength": 1, "maxLength": 100}
-HARD: Schema = {"type": "boolean", "description": "A hard budget refuses what would overspend it."}
+HARD: Schema = {
+    "type": "boolean",
+    "description": "Whether decisions may refuse what would overspend it; until there are decisions, it only warns.",
+}
 TERMS = {"name": TITLE, "limit": LIMIT, "hard": HARD, "warn_levels": LEVELS}
 PERIOD: Schema = {"type": "string", "enum": list(PERIODS), "description": "Weeks begin on Monday."}
 ZONE: Schema = {"type": "string", "description": "An IANA name: where days, weeks and months begin. UTC when absent."}

@@ -111,7 +111,9 @@ def sentence(notice: Notice, templates: Any = None) -> str:
         own = str((templates or {}).get(name) or template.text)
         try:
             validate(own, template.variables)
-            return one_line(render(own, _values(notice, template.variables)))
+            said = render(own, _values(notice, template.variables))
+            # The template for any rule names neither the persona nor a number: the title does.
+            return one_line(f"{said} - {notice.title}" if name == "anomaly" and notice.title else said)
         except (ValueError, LookupError):
             # A broken template, or one that needs a fact which this notice has not, must not keep an alert back.
             pass
@@ -145,18 +147,20 @@ def _rows(notice: Notice, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         told = [("Type", one_line(notice.rule)), ("Severity", notice.severity.upper())]
     if notice.persona_id:
         told.append(("Persona", one_line(notice.persona_id)))
-    told += [row for name, value in facts.items() if (row := _fact(notice.rule, name, value))]
+    told += [row for name, value in facts.items() if (row := _fact(notice.event, notice.rule, name, value))]
     if notice.others:
         told.append(("Others", f"{notice.others} more of the same kind"))
     return told
 
 
-def _fact(rule: str, name: str, value: Any) -> tuple[str, str] | None:
+def _fact(event: Event, rule: str, name: str, value: Any) -> tuple[str, str] | None:
     known = {**_FACTS, **_FACTS_OF_RULE.get(rule, {})}
     fact = known[name] if name in known else _by_its_name(name)
     if fact is None:
         return None
     label, printed = fact
+    if event is Event.RESOLVED and label == "Current cost":
+        label = "Highest cost"
     amount = number(value)
     return label, _told(value) if printed is None or amount is None else printed(amount)
 

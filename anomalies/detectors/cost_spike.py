@@ -37,8 +37,8 @@ class CostSpike(Detector):
     """
 
     levels: Levels = Levels(medium=Decimal("3.0"), high=Decimal("3.5"), critical=Decimal("5.0"))
-    # Who posts twice an hour is not calm between two posts.
-    quiet_for: timedelta = timedelta(hours=1)
+    # Who posts three times an hour is not calm between two posts.
+    quiet_for: timedelta = timedelta(minutes=10)
     minimum_rate: Decimal = Decimal("0.50")
 
     def inspect(self, reading: CostReading) -> Judgement | None:

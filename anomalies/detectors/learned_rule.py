@@ -43,6 +43,9 @@ class Learned(Detector):
     """
 
     levels: Levels = Levels(medium=Decimal(str(THRESHOLD)))
+    minimum_amount: Decimal = Decimal("0.50")
+    # Where less is expected in five minutes, most of them are empty, and any post is unlike them all.
+    least_expected: Decimal = Decimal("0.05")
     calm_for: timedelta = timedelta(0)
     near: Decimal = Decimal("1.6")
     hours_away: int = 3
@@ -50,6 +53,8 @@ class Learned(Detector):
 
     def inspect(self, reading: SeriesReading) -> Judgement | None:
         if max(reading.amount, reading.expected or Decimal(0)) < self.minimum_amount:
+            return None
+        if reading.grain != HOUR and (reading.expected or Decimal(0)) < self.least_expected:
             return None
         multiplier = reading.amount / reading.expected if reading.expected else None
         judged = self.judge(

@@ -64,7 +64,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "hard",
-                    models.BooleanField(default=False, help_text="A hard budget refuses what would overspend it."),
+                    models.BooleanField(
+                        default=False,
+                        help_text="Whether decisions may refuse what would overspend it;"
+                        " until there are decisions, it only warns.",
+                    ),
                 ),
                 (
                     "warn_levels",

@@ -110,7 +110,10 @@ class Budget(models.Model):
         "time zone", max_length=64, default="UTC", help_text="An IANA name: where its days, weeks and months begin."
     )
     limit = MoneyField(help_text="US dollars for each period.")
-    hard = models.BooleanField(default=False, help_text="A hard budget refuses what would overspend it.")
+    hard = models.BooleanField(
+        default=False,
+        help_text="Whether decisions may refuse what would overspend it; until there are decisions, it only warns.",
+    )
     warn_levels = ArrayField(
         models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(100)]),
         size=MOST_LEVELS,

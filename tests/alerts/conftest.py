@@ -104,6 +104,7 @@ def seed() -> None:
 
 def configure(settings: Settings) -> None:
     settings.FINOPS_SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/T/B/secret"
+    settings.FINOPS_ALERT_ESCALATE_SECONDS = 900
     settings.FINOPS_PAGERDUTY_ROUTING_KEY = "0123456789abcdef0123456789abcdef"
     settings.FINOPS_ALERT_EMAIL_TO = "finops@example.com, lead@example.com"
 

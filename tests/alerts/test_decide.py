@@ -171,7 +171,7 @@ class TestMutes:
         assert neighbours([("p", cause)]) == {("p", rule) for rule in muted}
 
     def test_the_budget_of_all_explains_the_budget_of_one(self) -> None:
-        assert explained_by("p", "budget_overrun", MEDIUM, {("", "budget_overrun"): MEDIUM})
+        assert explained_by("p", "budget_overrun", MEDIUM, {("", "budget_overrun"): CRITICAL})
         assert not explained_by(
             "", "budget_overrun", MEDIUM, {("", "budget_overrun"): MEDIUM, ("p", "budget_overrun"): MEDIUM}
         )

@@ -90,7 +90,7 @@ class TestCauses:
         assert len(rules(desk)) == 2
 
     def test_the_budget_of_all_explains_the_budgets_of_each_until_it_is_mended(self, desk: Desk) -> None:
-        all_of_it = signal("all", rule="budget_overrun", persona="", severity=HIGH)
+        all_of_it = signal("all", rule="budget_overrun", persona="", severity=Severity.CRITICAL)
         desk.hear(all_of_it, *[signal(p, rule="budget_overrun", persona=p, severity=MEDIUM) for p in "abc"])
         assert [notice.persona_id for notice in desk.slack.got] == [""]
 

@@ -133,10 +133,16 @@ class TestTheMessage:
 
         assert message["blocks"][1]["text"]["text"] == "Cost spike: ai_jesus"
 
-    def test_takes_the_threshold_of_a_budget_from_its_limit(self, server: SlackServer) -> None:
-        said = notice(rule="budget_overrun", facts={"current": "9.5", "baseline": "10"})
+    def test_takes_the_threshold_of_a_post_from_its_baseline(self, server: SlackServer) -> None:
+        said = notice(rule="cost_threshold", facts={"current": "0.05", "baseline": "0.04"})
 
-        assert send(server, said)["blocks"][1]["text"]["text"] == "💰 Cost threshold breach: $9.500 &gt; $10.000"
+        assert send(server, said)["blocks"][1]["text"]["text"] == "💰 Cost threshold breach: $0.050 &gt; $0.040"
+
+    def test_says_of_any_other_rule_what_its_title_says(self, server: SlackServer) -> None:
+        said = notice(rule="budget_overrun", title="95 % of a budget used: all", facts={"current": "9.5"})
+
+        text = send(server, said)["blocks"][1]["text"]["text"]
+        assert text == "⚠️ Cost anomaly: budget_overrun - Severity: CRITICAL - 95 % of a budget used: all"
 
     def test_of_a_resolved_incident_does_not_cry_again(self, server: SlackServer) -> None:
         message = send(server, notice(Event.RESOLVED))

@@ -102,7 +102,7 @@ def test_the_shipped_templates_say_what_the_specification_shows(name: str, said:
     [
         ("cost_spike", "cost_spike"),
         ("cost_threshold", "threshold"),
-        ("budget_overrun", "threshold"),
+        ("budget_overrun", "anomaly"),
         ("learned", "anomaly"),
         ("what nobody knows yet", "anomaly"),
     ],

@@ -232,10 +232,10 @@ class TestEnding:
         posts.write("0.50")
         detect.check_touched(NOON)
 
-        for after in (minutes(16), minutes(75)):
+        for after in (minutes(16), minutes(25)):
             detect.sweep(NOON + after)
         still_open = found("cost_spike").is_open
-        detect.sweep(NOON + minutes(76))
+        detect.sweep(NOON + minutes(26))
 
         assert still_open
         assert found("cost_spike").resolution == "nothing more came"
