@@ -20,7 +20,9 @@ Scope = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """`span` lies in full hours. `is_open` says whether the judge holds an incident of a scope right now.
+    """`span` begins with a full hour; where it ends inside of one, that hour is not over.
+
+    `is_open` says whether the judge holds an incident of a scope right now.
 
     `levels` replace all others; a rule that is switched off is replayed as it ships: whoever asks wants to know.
     `passed` is called with (done, of so many) parts; `note` with sentences that the reader of the result needs.
@@ -48,7 +50,7 @@ class Period:
             self.passed(done, len(self.personas))
 
     def each_hour(self) -> Iterator[datetime]:
-        """The end of every hour of the span."""
+        """The end of every hour of the span that is over."""
         total = (self.span.end - self.span.start) // HOUR
         for done in range(1, total + 1):
             yield self.span.start + HOUR * done

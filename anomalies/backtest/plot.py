@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html import escape
 
 from alerts.signal import Severity
-from anomalies.backtest.judge import Incident, Judged
+from anomalies.backtest.judge import Incident, Judged, Look
 from anomalies.backtest.labels import Label
+from anomalies.detectors import Judgement
 from anomalies.lifecycle import Change
+from costs.periods import Span
 
 WIDTH, HEIGHT = 1000, 280
 LEFT, RIGHT, TOP, BOTTOM = 70, 12, 26, 30
@@ -20,11 +23,14 @@ COLUMNS = (WIDTH - LEFT - RIGHT) // 2
 MOST_PANELS = 24
 MOST_POINTS = 4_000
 SHOWN_INCIDENTS = 200
-LETTER = 11
+LETTER = 20
 # The usual range is so many spreads to each side of what was expected.
 SPREADS = 2
 SYMBOLS = {Severity.LOW: "L", Severity.MEDIUM: "M", Severity.HIGH: "H", Severity.CRITICAL: "C"}
 MICROSECOND = timedelta(microseconds=1)
+# How times are written below axes that are longer than this.
+TIMES = ((timedelta(days=5), "%-d %b %Y"), (timedelta(minutes=10), "%-d %b %H:%M"), (timedelta(0), "%H:%M:%S"))
+NO_MINIMUM = Decimal("-Infinity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Panel:
     points: list[Point] = field(default_factory=list)
 
     def add(self, judged: Judged) -> None:
-        judgement = judged.judgement
+        judgement = judged.judgement or _too_little(judged.look)
         if judgement is None:
             return
         value = judgement.score if self.by_score else judgement.current
@@ -55,14 +61,28 @@ class Panel:
             self.points = list(_extremes(self.points, MOST_POINTS // 4))
 
 
+def _too_little(look: Look) -> Judgement | None:
+    """What a reading says that is too little to find anything in: it is part of the picture nevertheless."""
+    if look.reading is None:
+        return None
+    try:
+        return look.detector.with_minimum(NO_MINIMUM).inspect(look.reading)
+    except ArithmeticError:
+        # Below every minimum there may be nothing to divide by.
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
+    """`span`: what the axes of time cover; None: what the points cover."""
+
     title: str
     summary: Sequence[str]
     unit: str
     panels: Sequence[Panel]
     incidents: Mapping[str, Sequence[Incident]]
     labels: Sequence[Label] = ()
+    span: Span | None = None
 
 
 def render(page: Page) -> str:
@@ -95,7 +115,7 @@ def _legend(has_labels: bool) -> str:
 
 
 def _figure(panel: Panel, page: Page) -> str:
-    axes = Axes.around(panel.points)
+    axes = Axes.around(panel.points, page.span)
     incidents = page.incidents.get(panel.name, ())
     drawn = [*_labels(page.labels, axes), *_grid(axes, page.unit), *_lines(panel, axes), *_alerts(incidents, axes)]
     described = escape(f"{panel.name}, {page.unit}: {len(incidents)} incidents")
@@ -113,7 +133,7 @@ class Axes:
     high: float
 
     @classmethod
-    def around(cls, points: Sequence[Point]) -> "Axes":
+    def around(cls, points: Sequence[Point], span: Span | None) -> "Axes":
         """Zero is always in; a baseline is, as long as it does not flatten the values."""
         values = [point.value for point in points]
         low, high = min(0.0, *values), max(0.0, *values)
@@ -123,7 +143,7 @@ class Axes:
             low, high = min(low, max(min(baselines), -reach)), max(high, min(max(baselines), reach))
         if low == high:
             high = 1.0
-        start, end = points[0].at, points[-1].at
+        start, end = (span.start, span.end) if span else (points[0].at, points[-1].at)
         return cls(start, end if end > start else start + timedelta(hours=1), low, high)
 
     def x(self, at: datetime) -> float:
@@ -139,14 +159,16 @@ def _grid(axes: Axes, unit: str) -> Iterator[str]:
     for value in _ticks(axes.low, axes.high):
         y = axes.y(value)
         yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" class="{"zero" if not value else "grid"}"/>'
-        yield f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{value:,.6g}</text>'
-    yield f'<text x="6" y="14">{escape(unit)}</text>'
+        yield f'<text x="{LEFT - 6}" y="{y + 4}" class="amount">{value:,.6g}</text>'
+    yield f'<text x="6" y="14" class="unit">{escape(unit)}</text>'
     length = axes.end - axes.start
-    written = "%-d %b %Y" if length > timedelta(days=5) else "%-d %b %H:%M"
-    for number in range(6):
-        at = axes.start + length * number / 5
-        anchor = "start" if number == 0 else "end" if number == 5 else "middle"
-        yield f'<text x="{axes.x(at)}" y="{HEIGHT - 8}" text-anchor="{anchor}">{at.astimezone(UTC):{written}}</text>'
+    written = next(form for least, form in TIMES if length > least)
+    for number in range(5):
+        at = axes.start + length * number / 4
+        anchor = "start" if number == 0 else "end" if number == 4 else "middle"
+        kind = "time between" if number % 2 else "time"
+        placed = f'x="{axes.x(at)}" y="{HEIGHT - 8}" text-anchor="{anchor}"'
+        yield f'<text {placed} class="{kind}">{at.astimezone(UTC):{written}}</text>'
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -249,7 +271,7 @@ STYLE = """
 body{background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1040px;
 padding:0 1rem}
 h1{font-size:1.4rem}p{margin:.3rem 0}figure{margin:1.5rem 0}figcaption{font-weight:600}svg{width:100%;height:auto}
-svg text{fill:var(--soft);font:11px system-ui,sans-serif}
+figure svg{overflow:visible}svg text{fill:var(--soft);font:11px system-ui,sans-serif}.amount{text-anchor:end}
 .legend span{margin-right:1.2rem;white-space:nowrap}.legend svg{width:26px;height:14px;vertical-align:middle}
 .grid{stroke:var(--grid)}.zero{stroke:var(--soft)}.value{fill:none;stroke:var(--value);stroke-width:1.3}
 .baseline{fill:none;stroke:var(--base);stroke-width:1.5;stroke-dasharray:6 4}.band{fill:var(--band)}
@@ -258,4 +280,7 @@ svg text{fill:var(--soft);font:11px system-ui,sans-serif}
 .alert text{fill:var(--alert);font-weight:700}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .75rem .25rem 0;
 border-bottom:1px solid var(--grid)}
+@media (max-width:640px){svg text{font-size:30px}.amount{text-anchor:start;transform:translate(8px,-8px)}
+.unit{transform:translate(0,-2px)}.time{transform:translate(0,10px)}.between,.alert text{display:none}
+figure svg .value,figure svg .baseline{stroke-width:3}table{font-size:13px}td{overflow-wrap:anywhere}}
 """

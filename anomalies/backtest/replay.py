@@ -32,10 +32,11 @@ def learned(period: Period) -> Iterator[Look]:
     """Every window of each persona's series, after the detector has learned from what came before the span."""
     grain = GRAINS[period.grain]
     span = period.span
+    closed = span.end - (span.end - span.start) % grain.step
     for persona in period.each_persona():
         rule, stream_of_it = period.detector("learned", persona), StreamingDetector(grain.step)
         amounts = series.spent_in(grain, span.start - grain.learns_from, span.end, [persona]).get(persona, {})
-        for moment in series.windows(grain, min(amounts, default=span.end), span.end):
+        for moment in series.windows(grain, min(amounts, default=closed), closed):
             if moment < span.start:
                 stream_of_it.update(moment, float(amounts.get(moment, ZERO)))
                 continue

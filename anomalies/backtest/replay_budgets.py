@@ -113,7 +113,7 @@ def _unit(budget: Budget) -> timedelta:
 
 
 def _steps(budget: Budget, period: Period, unit: timedelta) -> Iterator[Step]:
-    """Every step of the span. An hour in which a period begins counts in the old one."""
+    """Every step of the span, the last one up to its end. An hour in which a period begins counts in the old one."""
     budget.spent = ZERO  # type: ignore[attr-defined]  # what a query would bring with it
     usage = budget.usage(period.span.start)
     amounts = _spent(budget, Span(usage.starts_at, period.span.end), unit)
@@ -124,7 +124,7 @@ def _steps(budget: Budget, period: Period, unit: timedelta) -> Iterator[Step]:
             usage, spent = budget.usage(moment), ZERO
         amount = amounts.get(moment, ZERO)
         spent += amount
-        yield Step(moment + unit, amount, replace(usage, spent=spent))
+        yield Step(min(moment + unit, period.span.end), amount, replace(usage, spent=spent))
         moment += unit
 
 

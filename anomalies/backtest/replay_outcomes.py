@@ -14,7 +14,7 @@ from anomalies.detectors.cost_threshold import CostPerFollow, FollowReading
 from anomalies.detectors.efficiency_drop import EfficiencyReading
 from anomalies.detectors.negative_roi import ReturnReading
 from anomalies.outcome_readings import DAY, DAYS_BEFORE, KINDS, LONGEST_WAIT, REVENUE
-from costs.periods import HOUR
+from costs.periods import HOUR, ceiling
 
 ZERO = Decimal(0)
 HOURS_OF_DAY = DAY // HOUR
@@ -84,21 +84,27 @@ Read = Callable[[str, str, dict[int, Decimal], dict[int, Decimal], Window], Lost
 def _looks(
     period: Period, rule: str, kinds: Iterable[str], read: Read, detector: Detector | None = None
 ) -> Iterator[Look]:
-    """At the end of every hour, each persona that spent in the day before it and has outcomes of these kinds."""
-    start, hours = period.span.start - BEFORE, (period.span.end - period.span.start + BEFORE) // HOUR
+    """At the end of every hour, each persona that spent in the day before it and has outcomes of these kinds.
+
+    An hour that is not over is looked at as far as it goes, as live detection does.
+    """
+    start = period.span.start - BEFORE
+    hours = (ceiling(period.span.end, HOUR) - start) // HOUR
     costs, outcomes = hourly_costs(period, BEFORE), _outcomes(period, start)
     for persona in period.each_persona():
         spent, rule_of_it = Hourly(start, costs[persona], hours), detector or period.detector(rule, persona)
         for kind in kinds:
             brought, scope = Hourly(start, outcomes[persona, kind], hours), dict[str, str]()
             for end in range(BEFORE // HOUR + 1, hours + 1):
-                at = start + HOUR * end
+                at = min(start + HOUR * end, period.span.end)
                 if spent.is_told(end, HOURS_OF_DAY) and brought.is_told(end, BEFORE // HOUR):
                     until = brought.newest(end, LONGEST_WAIT // HOUR)
                     window = Window(start + HOUR * until - DAY, start + HOUR * until)
                     reading, lost = read(persona, kind, spent.days(until), brought.days(until), window)
                     scope = dict(reading.scope)
-                    yield Look(at, rule_of_it, scope, reading, costs[persona].get(at - HOUR, ZERO) * lost)
+                    yield Look(
+                        at, rule_of_it, scope, reading, costs[persona].get(start + HOUR * (end - 1), ZERO) * lost
+                    )
                 elif scope and period.is_open(scope):
                     yield Look(at, rule_of_it, scope, None)
 

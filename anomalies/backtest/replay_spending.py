@@ -192,7 +192,11 @@ def cost_spike(period: Period) -> Iterator[Look]:
             least=ZERO,
         )
         for place, (persona, found) in enumerate(groupby(rows, key=lambda row: str(row[0])), start=1):
-            costs = (Cost(at, amount, int(events), began, name) for _, name, amount, events, at, began in found)
+            # Five minutes that are not over are known as far as they go.
+            costs = (
+                Cost(min(at, period.span.end), amount, int(events), began, name)
+                for _, name, amount, events, at, began in found
+            )
             yield from _watched(source(persona), costs, period, period.detector("cost_spike", persona))
             period.passed(number * len(period.personas) + place, total)
 
@@ -205,8 +209,6 @@ def _watched(source: Source, costs: Iterable[Cost], period: Period, detector: De
             source.take(cost)
             source.reading(cost.at)
             continue
-        if cost.at > span.end:
-            break
         for sweep in _sweeps(source, period, at, cost.at):
             yield Look(sweep, detector, source.scope, source.reading(sweep), ZERO)
         source.take(cost)

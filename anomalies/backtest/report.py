@@ -78,7 +78,9 @@ def page(run: Run) -> str:
     for incident in run.incidents:
         incidents.setdefault(subject(incident.scope), []).append(incident)
     title = f"Backtest of {run.rule}: {run.about}"
-    return render(Page(title, summary(run)[1:], run.unit, list(run.panels.values()), incidents, run.labels or ()))
+    return render(
+        Page(title, summary(run)[1:], run.unit, list(run.panels.values()), incidents, run.labels or (), run.span)
+    )
 
 
 def table(run: Run) -> list[str]:

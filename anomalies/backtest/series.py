@@ -33,16 +33,24 @@ class Row:
 
 
 def rows(stream: BinaryIO, path: Path) -> Iterator[Row]:
-    """Every row of an open file, in its order. Raises UnusableSeries at the first one that cannot be read."""
+    """Every row of an open file, in the order of time. Raises UnusableSeries at the first one that is unusable."""
     lines = csv.reader(_text(unpacked(stream, path)), strict=True)
     try:
         columns = [name.strip().lower() for name in next(lines, [])]
         if columns.count("timestamp") != 1 or columns.count("value") != 1:
             raise UnusableSeries(f"{path.name} must begin with a line that names the columns timestamp and value.")
         at, value = columns.index("timestamp"), columns.index("value")
+        before: Row | None = None
         for cells in lines:
             if cells:
-                yield _row(cells, at, value, lines.line_num)
+                row = _row(cells, at, value, lines.line_num)
+                if before and row.at < before.at:
+                    raise UnusableSeries(
+                        f"Line {lines.line_num}: {row.text.strip()} is earlier than {before.text.strip()} before it; "
+                        "sort the file by time."
+                    )
+                yield row
+                before = row
     except csv.Error as error:
         raise UnusableSeries(f"Line {lines.line_num} is no CSV: {error}.") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:

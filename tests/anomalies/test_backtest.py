@@ -23,16 +23,17 @@ from django.core.management import CommandError, call_command
 from alerts.signal import Severity
 from anomalies.backtest import bare, labels, plot, report
 from anomalies.backtest import series as files
-from anomalies.backtest.judge import Judge, unit_score
+from anomalies.backtest.judge import Judge, Look, unit_score
 from anomalies.backtest.labels import Label
 from anomalies.backtest.progress import Progress
 from anomalies.backtest.run import Question, over_file
 from anomalies.backtest.series import Row, UnusableSeries
 from anomalies.backtest.trailing import Trailing
-from anomalies.detectors import DETECTORS
+from anomalies.detectors import DETECTORS, Window
 from anomalies.detectors.learned import scores
+from anomalies.detectors.negative_roi import ReturnReading
 from costs.attribution import Target
-from costs.periods import HOUR
+from costs.periods import DAY, HOUR, Span
 from finops_project.local.home import SOURCE
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -117,6 +118,10 @@ class TestReading:
             (b"timestamp,value\n2014-04-01 00:00:00,1e999\n", "Line 2: the value is larger than"),
             (b"timestamp,value\n2014-04-01 00:00:00,\xff\n", "cannot be read"),
             (b'timestamp,value\n"2014,1\n', "is no CSV"),
+            (
+                b"timestamp,value\n2014-04-01 00:05:00,1\n2014-04-01 00:05:00,1\n2014-04-01 00:00:00,1\n",
+                "Line 4: 2014-04-01 00:00:00 is earlier than 2014-04-01 00:05:00 before it; sort the file by time",
+            ),
         ],
     )
     def test_what_is_no_series_is_refused_with_a_sentence(self, tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -362,6 +367,36 @@ class TestFiles:
         assert len(panel.points) < plot.MOST_POINTS
         assert max(point.value for point in panel.points) == 99
         assert len(page) < 100_000
+
+    def test_what_is_too_little_to_judge_is_drawn_where_it_has_a_value(self) -> None:
+        panel, judge, rule = plot.Panel("x"), Judge(), DETECTORS["negative_roi"]
+        for number, cost in enumerate(["0", "0.01", "10"]):
+            reading = ReturnReading("p", Decimal(cost) / 2, Decimal(cost), Window(START, START))
+            panel.add(judge.judge(Look(START + HOUR * number, rule, reading.scope, reading)))
+
+        assert [((point.at - START) // HOUR, point.value) for point in panel.points] == [(1, -50), (2, -50)]
+        assert [incident.opened_at for incident in judge.incidents] == [START + HOUR * 2]
+
+    def test_the_axis_of_time_covers_the_whole_span(self) -> None:
+        panel, reader = plot.Panel("x"), bare.budget_overrun(DETECTORS["budget_overrun"], {}, HOUR, TARGET)
+        for look in reader.looks(row(0, "99")):
+            panel.add(Judge().judge(look))
+
+        page = plot.render(plot.Page("x", [], "percent", [panel], {}, span=Span(START - 12 * DAY, START)))
+
+        times = re.findall(r'class="time[^>]*>([^<]+)<', page)
+        assert times == ["20 Oct 2026", "23 Oct 2026", "26 Oct 2026", "29 Oct 2026", "1 Nov 2026"]
+
+    def test_a_minute_is_written_in_seconds(self) -> None:
+        panel, reader = plot.Panel("x"), bare.budget_overrun(DETECTORS["budget_overrun"], {}, HOUR, TARGET)
+        for look in reader.looks(row(0, "99")):
+            panel.add(Judge().judge(look))
+
+        page = plot.render(plot.Page("x", [], "%", [panel], {}, span=Span(START, START + timedelta(minutes=1))))
+
+        assert re.findall(r'class="time[^>]*>([^<]+)<', page) == [
+            "00:00:00", "00:00:15", "00:00:30", "00:00:45", "00:01:00",
+        ]  # fmt: skip
 
     def test_twenty_thousand_rows_take_less_than_five_seconds(self, tmp_path: Path) -> None:
         path = write(tmp_path / "x.csv", daily_rhythm(20_000))

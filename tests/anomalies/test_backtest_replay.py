@@ -1,17 +1,21 @@
 """A replay of stored costs finds what live detection found, when it found it."""
 
 import io
+import json
 import math
 import random
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from alerts.signal import Severity
 from anomalies import detect, series
+from anomalies.backtest import plot
 from anomalies.backtest.report import Run
 from anomalies.backtest.run import Question, over_ledger
 from anomalies.backtest.series import UnusableSeries
@@ -314,8 +318,57 @@ class TestTheCommandOnStoredCosts:
     def test_a_period_that_is_none_is_refused(self, db: None) -> None:
         with pytest.raises(CommandError, match="--from must be a date"):
             call_command("backtest", "--rule", "cost_spike", "--from", "yesterday")
-        with pytest.raises(CommandError, match="--to must lie after"):
+        with pytest.raises(CommandError, match=r"^--to must lie after --from\.$"):
             call_command("backtest", "--rule", "cost_spike", "--from", "2026-11-04", "--to", "2026-11-02")
+        with pytest.raises(CommandError, match=r"^--to must lie after 20\d\d-\d\d-\d\d\.$"):
+            call_command("backtest", "--rule", "cost_spike", "--to", "2010-01-01")
+
+    @pytest.mark.parametrize("option", ["--from", "--to"])
+    @pytest.mark.parametrize("ahead", [timedelta(minutes=1), timedelta(days=3000)])
+    def test_the_future_is_called_so(self, db: None, option: str, ahead: timedelta) -> None:
+        later = (datetime.now(UTC) + ahead).isoformat()
+
+        with pytest.raises(CommandError, match=rf"^{option} {re.escape(later)} lies in the future: it is 20"):
+            call_command("backtest", "--rule", "cost_spike", option, later)
+
+    @pytest.mark.parametrize("arguments", [[], ["--from"], ["--to"]])
+    def test_it_runs_until_now(self, ledger: Ledger, arguments: list[str]) -> None:
+        Posts(ledger).write("0.50", at=datetime.now(UTC))
+        today, out = f"{datetime.now(UTC):%Y-%m-%d}", io.StringIO()
+        named = [argument for option in arguments for argument in (option, today)]
+
+        call_command("backtest", "--rule", "cost_spike", "--format", "json", *named, stdout=out)
+
+        told = json.loads(out.getvalue())
+        assert len(told["incidents"]) == 1
+        assert abs(datetime.fromisoformat(told["end"]) - datetime.now(UTC)) < minutes(1)
+
+    def test_the_plot_shows_the_whole_period(self, ledger: Ledger, tmp_path: Path) -> None:
+        posts = Posts(ledger)
+        posts.write(*["0.01"] * 14, at=NOON - DAY, every=DAY)
+        posts.write("0.50", at=NOON)
+        page = tmp_path / "x.html"
+        period = ["--from", "2026-11-11", "--to", "2026-11-24T13:00:00Z"]
+
+        call_command("backtest", "--rule", "cost_spike", *period, "--plot", page, stdout=io.StringIO())
+
+        (line,) = re.findall(r'class="value" points="([^"]+)"', page.read_text())
+        places = {round(float(point.split(",")[0])) for point in line.split()}
+        assert len(places) >= 14
+        assert min(places) < plot.LEFT + 60
+        assert max(places) > plot.WIDTH - plot.RIGHT - 10
+        assert "<title>opened critical at 2026-11-24 12:00:00Z</title>" in page.read_text()
+        assert [each[:6] for each in re.findall(r'class="time[^>]*>([^<]+)<', page.read_text())][::4] == [
+            "11 Nov", "24 Nov",
+        ]  # fmt: skip
+
+    def test_an_hour_that_is_not_over_is_no_silence_and_no_drop(self, ledger: Ledger) -> None:
+        Posts(ledger).write(*["1"] * 240, at=NOON - minutes(30), every=HOUR)
+        until = NOON + minutes(59)
+
+        assert replayed("no_data", NOON - HOUR, until).incidents == []
+        assert replayed("learned", NOON - HOUR, until).incidents == []
+        assert replayed("learned", NOON - HOUR, until).looks == 1
 
     def test_nothing_stored_is_no_error(self, db: None) -> None:
         out = io.StringIO()

@@ -11,8 +11,8 @@ import csv
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,7 +27,7 @@ from anomalies.backtest.progress import Progress
 from anomalies.backtest.replay import GRAINS
 from anomalies.backtest.report import Run
 from anomalies.backtest.run import Question, over_file, over_ledger
-from anomalies.backtest.series import UnusableSeries
+from anomalies.backtest.series import UnusableSeries, instant
 from anomalies.detectors import DETECTORS
 from costs.events import PLAIN_NUMBER
 from costs.periods import DAY, HOUR, LONGEST, InvalidQuery, Span, ceiling, floor, parse_period
@@ -165,16 +165,24 @@ def _baseline(options: dict[str, Any]) -> Decimal | None:
 
 
 def _span(options: dict[str, Any]) -> Span:
-    """Full hours; up to the running one where no end is named."""
+    """Full hours, but never beyond this moment, which is the end where none is named."""
     at, zone = now(), ZoneInfo("UTC")
-    end = options["end"] or floor(at, HOUR).isoformat()
+    _check_past("--from", options["start"], at)
+    _check_past("--to", options["end"], at)
+    earliest = floor(at - LONGEST + DAY, HOUR)
+    start, end = options["start"] or earliest.isoformat(), options["end"] or at.isoformat()
     try:
-        if options["start"]:
-            span = parse_period(options["start"], end, zone)
-        else:
-            until = parse_period((at - LONGEST + DAY).isoformat(), end, zone).end
-            span = Span(until - DEFAULT_SPAN, until)
+        span = parse_period(start, end, zone)
     except InvalidQuery as error:
         option = {"start_date": "--from", "end_date": "--to"}[error.field]
-        raise CommandError(f"{option} {error.sentence}.") from None
-    return Span(floor(span.start, HOUR), min(ceiling(span.end, HOUR), ceiling(at, HOUR)))
+        after = "--from" if options["start"] else f"{earliest:%Y-%m-%d}"
+        raise CommandError(f"{option} {error.sentence.replace('start_date', after)}.") from None
+    until = min(ceiling(span.end, HOUR), at)
+    return Span(floor(span.start if options["start"] else until - DEFAULT_SPAN, HOUR), until)
+
+
+def _check_past(option: str, text: str | None, at: datetime) -> None:
+    """A date is a time of its first moment here: today may be named, tomorrow may not."""
+    with suppress(UnusableSeries):
+        if text and instant(text, option) > at:
+            raise CommandError(f"{option} {text} lies in the future: it is {at:%Y-%m-%dT%H:%M:%SZ} now.")
