@@ -24,6 +24,8 @@ from alerts.models import AlertGroup, Channel, Delivery, Silence
 READ, ACT, ADMIN = "costs:read", "controls:write", "admin"
 LARGEST_ID = 2**63 - 1
 MOST_SILENCES = 500
+NOT_DEAD = "Only a dead delivery can be replayed: this one is on its way, or was sent or dropped."
+OUTDATED = "This is not true any more: its incident is over, or something later was to be said through the channel."
 
 
 class Key(Protocol):
@@ -157,7 +159,7 @@ class ChannelTestView(AlertsView):
 class ReplayView(AlertsView):
     @extend_schema(**documentation.REPLAY_DELIVERY)
     def post(self, request: Request, delivery_id: int) -> Response:
-        """Try a dead delivery again, now."""
+        """Try a dead delivery again, now. Not one whose incident is over: its receiver would never hear the end."""
         visible = Delivery.objects.filter(pk=delivery_id)
         personas = self.personas_of(request)
         if personas is not None:
@@ -166,7 +168,7 @@ class ReplayView(AlertsView):
             raise NotFound(f"No delivery {delivery_id} is known.")
         bodies.read(request, bodies.Nothing)
         if not visible.replay(now()):
-            raise Conflict("Only a dead delivery can be replayed: this one is on its way, or was sent or dropped.")
+            raise Conflict(OUTDATED if visible.dead().exists() else NOT_DEAD)
         doorbell.ring([delivery_id])
         return Response(rendering.delivery(Delivery.objects.select_related("channel").get(pk=delivery_id)))
 

@@ -1,12 +1,15 @@
 """Say one message: claim the row, send without holding anything, write down how it ended.
 
-What is temporary is tried again, later each time, for a day. What is permanent goes to the channel's fallback. A
-channel that can never work again is switched off, and what waits for it goes to its fallback too.
+What is temporary is tried again, later each time, for a day; meanwhile the channel rests, and one message at a time
+finds out whether its receiver is back. What is permanent goes to the channel's fallback. A channel that can never work
+again is switched off, and what waits for it goes to its fallback too.
 """
 
 import logging
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -17,7 +20,7 @@ from alerts.channels.base import Event, Notice, TransportError
 from alerts.decide import URGENT, resolve
 from alerts.fire import fire
 from alerts.models import Channel, Delivery, State
-from alerts.models.deliveries import LEASE, UNSENT, restored, stored
+from alerts.models.deliveries import LEASE, UNSENT, stored
 from alerts.signal import Severity, Signal, Status
 
 log = logging.getLogger(__name__)
@@ -33,14 +36,19 @@ def attempt(delivery_id: int, *, at: datetime) -> State | None:
     delivery = Delivery.objects.claim(delivery_id, at)
     if delivery is None:
         return None
-    notice = digest.compose(delivery) if delivery.event == Event.DIGEST else delivery.notice
-    if notice is None:
-        delivery.mark(State.DROPPED, error="All of it was over before its minute was.")
-        return State.DROPPED
+    started, notice = time.monotonic(), None
     try:
+        notice = _composed(delivery)
+        if notice is None:
+            delivery.mark(State.DROPPED, error="All of it was over before its minute was.")
+            return State.DROPPED
+        if delivery.attempts > 1 and delivery.gives_up_at <= at:
+            raise TransportError(delivery.error or "Whoever tried it came to no end.", permanent=True)
         receipt = _send(delivery.channel, notice)
     except TransportError as error:
-        return _failed(delivery, notice, error, at)
+        # A receiver that hangs may have taken longer than the whole back-off.
+        return _failed(delivery, notice, error, at + timedelta(seconds=int(time.monotonic() - started)))
+    delivery.channel.worked()
     delivery.mark(State.SENT, sent_at=at, receipt=receipt, error="", stored_notice=stored(notice))
     delivery.members.filter(state=State.SENDING).update(state=State.SENT, sent_at=at, receipt=receipt)
     return State.SENT
@@ -49,16 +57,15 @@ def attempt(delivery_id: int, *, at: datetime) -> State | None:
 def work_off(delivery_id: int, *, at: datetime, seconds: float) -> int:
     """Attempt it and, while the time lasts, what else is due on its channel; returns how many were tried.
 
-    The doorbells of the others were refused while this one was being sent.
+    The doorbells of the others were refused while this one was being sent. It may be refused itself, because an
+    earlier one of its incident must go first.
     """
     started, tried = time.monotonic(), 0
     channel_id = Delivery.objects.values_list("channel_id", flat=True).get(pk=delivery_id)
     following: int | None = delivery_id
     while following is not None and time.monotonic() - started < seconds:
         moment = at + timedelta(seconds=time.monotonic() - started)
-        if attempt(following, at=moment) is None:
-            break
-        tried += 1
+        tried += attempt(following, at=moment) is not None
         following = Delivery.objects.due(moment).filter(channel_id=channel_id).values_list("pk", flat=True).first()
     return tried
 
@@ -80,26 +87,40 @@ def send_test(channel: Channel, *, at: datetime) -> str:
     except TransportError as error:
         delivery.mark(State.DEAD, error=_sentence(error))
         raise
+    channel.worked()
     delivery.mark(State.SENT, sent_at=at, receipt=receipt)
     return receipt
+
+
+def _composed(delivery: Delivery) -> Notice | None:
+    with _guarded(f"the message {delivery.pk}", "the message"):
+        return digest.compose(delivery) if delivery.event == Event.DIGEST else delivery.notice
 
 
 def _send(channel: Channel, notice: Notice) -> str:
     unusable = channel.outlet()
     if unusable.unusable:
         raise TransportError(unusable.sentence, permanent=True)
-    try:
+    with _guarded(f"the transport of {channel.name}", "the transport"):
         return channel.transport.send(notice, channel.all_settings())
+
+
+@contextmanager
+def _guarded(whose: str, place: str) -> Iterator[None]:
+    """What breaks down in here is tried again for a day: the next release may have mended it."""
+    try:
+        yield
     except TransportError:
         raise
     except Exception as error:
         # A fault of ours, or the task's time is up. Its text may quote an address or a key: only its kind is told.
         where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("the transport of %s failed: %s\n%s", channel.name, type(error).__name__, where)
-        raise TransportError(f"{type(error).__name__} in the transport", permanent=False) from None
+        log.error("%s failed: %s\n%s", whose, type(error).__name__, where)
+        raise TransportError(f"{type(error).__name__} in {place}", permanent=False) from None
 
 
-def _failed(delivery: Delivery, notice: Notice, error: TransportError, at: datetime) -> State:
+def _failed(delivery: Delivery, notice: Notice | None, error: TransportError, at: datetime) -> State:
+    """Write down that it was not said. Without a notice the message itself is broken, and no receiver to blame."""
     channel, sentence = delivery.channel, _sentence(error)
     log.warning("%s %d did not reach %s: %s", delivery.event, delivery.pk, channel.name, sentence)
     if error.permanent or delivery.gives_up_at <= at:
@@ -109,6 +130,8 @@ def _failed(delivery: Delivery, notice: Notice, error: TransportError, at: datet
         return State.DEAD
     if error.retry_after:
         channel.pause(at + error.retry_after)
+    elif notice:
+        channel.failed(at)
     delivery.mark(
         State.PENDING, due_at=at + back_off(delivery.attempts, delivery.pk, error.retry_after), error=sentence
     )
@@ -126,20 +149,27 @@ def back_off(attempts: int, row: int, retry_after: timedelta | None = None) -> t
     return wait * (1 + JITTER * spread)
 
 
-def _give_up(delivery: Delivery, notice: Notice, reason: str, at: datetime) -> None:
+def _give_up(delivery: Delivery, notice: Notice | None, reason: str, at: datetime) -> None:
     """Mark it dead and give it to the channel's fallback, which may have been told the same already."""
+    kept = {"stored_notice": stored(notice)} if notice else {}
     with transaction.atomic():
-        if not delivery.mark(State.DEAD, error=reason, stored_notice=stored(notice)):
+        if not delivery.mark(State.DEAD, error=reason, **kept):
             return
-        stand_ins = _pass_on(delivery, at)
+        # A digest is composed anew there, of those that were not told the same already.
+        stand_ins = _pass_on(delivery, at) if notice else _bury(delivery)
         doorbell.ring(stand_in.pk for stand_in in stand_ins)
+
+
+def _bury(delivery: Delivery) -> list[Delivery]:
+    _pass_members_on(delivery, None)
+    return []
 
 
 def _pass_on(delivery: Delivery, at: datetime) -> list[Delivery]:
     if delivery.group_id is None and delivery.stands_in_for_id:
         # One change of channel is enough for a digest: between two that are broken it would go round for ever.
-        return []
-    notice = restored(delivery.stored_notice)
+        return _bury(delivery)
+    notice = delivery.notice
     channels = Channel.objects.filter(name__in=_fallbacks(delivery))
     key = f"{delivery.key} instead" if delivery.key else None
     place = {"group_id": delivery.group_id, "sequence": delivery.sequence, "key": key, "stands_in_for": delivery}

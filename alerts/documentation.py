@@ -166,7 +166,7 @@ CHANNEL = object_of(
         "usable": {"type": "boolean"},
         "why_not": {**TEXT_OR_NULL, "description": "Why nothing can be said there."},
         "disabled_at": INSTANT_OR_NULL,
-        "paused_until": {**INSTANT_OR_NULL, "description": "Its receiver asked us to wait until then."},
+        "paused_until": {**INSTANT_OR_NULL, "description": "Its receiver asked us to wait until then, or failed."},
         "fallback": {**TEXT_OR_NULL, "description": "The channel that says what this one cannot."},
         "settings": {**ANYTHING, "description": "Secrets are masked."},
     }

@@ -60,12 +60,17 @@ class Directory:
 
 
 def write(sayings: Sequence[Saying], *, at: datetime) -> Written:
-    """Write the deliveries of these; the groups are locked, and `sequence` of each is the number of this message."""
+    """Write the deliveries of these; the groups are locked, and `sequence` of each is the number of this message.
+
+    A group whose end drops all that was to be said of it forgets that it was; who calls saves the groups afterwards.
+    """
     written = Written()
     if not sayings:
         return written
-    written.notes += _drop_what_is_over(sayings)
+    dropped = _drop_what_is_over(sayings)
     directory, leads = _directory(sayings), _leads([saying.group.pk for saying in sayings])
+    _forget_what_was_not_said(sayings, {note.group_id for note in dropped}, directory)
+    written.notes += dropped
     deliveries = []
     for saying in sayings:
         names, notes = _addressees(saying, directory)
@@ -78,6 +83,7 @@ def write(sayings: Sequence[Saying], *, at: datetime) -> Written:
     held = digest.hold_back(deliveries, {channel.pk: channel for channel in directory.channels.values()}, at=at)
     written.notes += [Note(delivery.group_id or 0, Reason.DIGESTED, digest.SENTENCE) for delivery in held]
     Delivery.objects.bulk_create(deliveries)
+    Delivery.objects.let_pass([delivery for delivery in deliveries if delivery.urgency >= URGENT.rank], at)
     written.to_ring = [delivery.pk for delivery in deliveries if delivery.digest_id is None]
     return written
 
@@ -188,6 +194,14 @@ def _drop_what_is_over(sayings: Sequence[Saying]) -> list[Note]:
         )
         dropped = cursor.fetchall()
     return [Note(group_id, Reason.SUPERSEDED, "It was over before it was said.") for (group_id,) in dropped]
+
+
+def _forget_what_was_not_said(sayings: Iterable[Saying], dropped: Collection[int], directory: Directory) -> None:
+    """Where all of it was dropped nothing was said: the next incident is the first, and not one that flaps."""
+    for saying in sayings:
+        group = saying.group
+        if group.pk in dropped and not directory.told.get(group.pk):
+            group.said_at, group.said_severity = None, ""
 
 
 def _leads(group_ids: Iterable[int]) -> dict[int, Alert]:

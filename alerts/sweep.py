@@ -21,11 +21,12 @@ class Swept:
 
 
 def sweep(*, at: datetime) -> Swept:
-    """Look at the groups that are due and ring for the deliveries that are."""
+    """Look at the groups that are due and ring for the channels where something is."""
     with transaction.atomic():
         groups = _due_groups(at)
         announce.look(groups, {}, at=at)
-    due = list(Delivery.objects.due(at).values_list("pk", flat=True)[:MOST])
+    # One each: who answers goes on with what else is due on the channel.
+    due = list(Delivery.objects.due(at).first_of_each_channel().values_list("pk", flat=True))
     doorbell.ring(due)
     return Swept(len(groups), len(due))
 

@@ -52,12 +52,16 @@ class DeliveryAdmin(ReadOnly, ModelAdmin):
         dead = list(Delivery.objects.filter(pk__in=queryset.values("pk")).dead())
         chosen = [delivery.pk for delivery in dead]
         replayed = Delivery.objects.filter(pk__in=chosen).replay(now())
-        doorbell.ring(chosen)
+        doorbell.ring(replayed)
         for delivery in dead:
-            self.log_change(request, delivery, "Replayed.")
+            if delivery.pk in replayed:
+                self.log_change(request, delivery, "Replayed.")
         if replayed:
-            self.message_user(request, f"{replayed} tried again within seconds.", messages.SUCCESS)
-        else:
+            self.message_user(request, f"{len(replayed)} tried again within seconds.", messages.SUCCESS)
+        if outdated := len(dead) - len(replayed):
+            sentence = "not true any more: the incident is over, or something later was to be said through the channel."
+            self.message_user(request, f"{outdated} not replayed, {sentence}", messages.WARNING)
+        if not dead:
             self.message_user(request, "Nothing to replay: none of these is dead.", messages.WARNING)
 
     @admin.display(description="message")

@@ -1,7 +1,7 @@
 """Where alerts can be said, and which of them go where."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings as django
@@ -23,6 +23,8 @@ SHARED_SETTINGS: Mapping[str, Mapping[str, str]] = {
 }
 # These open an incident of their own at a trigger: it must be taken and closed there, and belongs into no digest.
 KEEPS_INCIDENTS = frozenset({"pagerduty"})
+# After so many failures in a row. Never longer than the last: so late do people hear once the receiver is back.
+REST = tuple(timedelta(seconds=seconds) for seconds in (10, 30, 60))
 
 
 def kinds() -> list[tuple[str, str]]:
@@ -47,8 +49,9 @@ class Channel(models.Model):
     disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
     disabled_reason = models.CharField(max_length=500, blank=True, editable=False)
     paused_until = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Its receiver asked us to wait until then."
+        null=True, blank=True, editable=False, help_text="Its receiver asked us to wait until then, or failed."
     )
+    failures = models.PositiveIntegerField(default=0, editable=False, help_text="In a row; a success ends it.")
     fallback = models.ForeignKey(
         "self",
         models.SET_NULL,
@@ -112,18 +115,29 @@ class Channel(models.Model):
         """Whether it was this call that did it. What waits for the channel is moved by who calls."""
         return bool(
             Channel.objects.filter(pk=self.pk, enabled=True).update(
-                enabled=False, disabled_at=at, disabled_reason=reason[:500], paused_until=None
+                enabled=False, disabled_at=at, disabled_reason=reason[:500], paused_until=None, failures=0
             )
         )
 
     def switch_on(self) -> None:
-        self.enabled, self.disabled_at, self.disabled_reason, self.paused_until = True, None, "", None
-        self.save(update_fields=["enabled", "disabled_at", "disabled_reason", "paused_until"])
+        self.enabled, self.disabled_at, self.disabled_reason = True, None, ""
+        self.paused_until, self.failures = None, 0
+        self.save(update_fields=["enabled", "disabled_at", "disabled_reason", "paused_until", "failures"])
 
     def pause(self, until: datetime) -> None:
         """Its receiver wants no message before then."""
         later = models.Q(paused_until=None) | models.Q(paused_until__lt=until)
         Channel.objects.filter(later, pk=self.pk).update(paused_until=until)
+
+    def failed(self, at: datetime) -> None:
+        """Its receiver is in trouble: the channel rests, longer each time, and is then probed by one message."""
+        Channel.objects.filter(pk=self.pk).update(failures=models.F("failures") + 1)
+        self.refresh_from_db(fields=["failures"])
+        self.pause(at + REST[min(self.failures, len(REST)) - 1])
+
+    def worked(self) -> None:
+        """Its receiver is well (again): nothing waits for the end of a rest."""
+        Channel.objects.filter(pk=self.pk, failures__gt=0).update(failures=0, paused_until=None)
 
 
 class RouteQuerySet(models.QuerySet["Route"]):

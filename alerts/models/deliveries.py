@@ -1,12 +1,15 @@
 """One message to one channel: the work row of everything that is said."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, models
+from django.db import models, transaction
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import RowNumber
 
 from alerts.channels.base import Event, Notice
 from alerts.decide import URGENT
@@ -31,45 +34,37 @@ class State(models.TextChoices):
 
 
 UNSENT = (State.PENDING, State.SENDING)
-# A message is not said before an earlier one of its incident on the same channel is said or given up.
-CLAIM = """
-UPDATE alerts_delivery AS mine
-SET state = 'sending', attempts = attempts + 1, lease_until = %(lease_until)s
-WHERE id = %(id)s AND digest_id IS NULL
-  AND (state = 'pending' AND due_at <= %(at)s OR state = 'sending' AND lease_until <= %(at)s)
-  AND NOT EXISTS (
-      SELECT 1 FROM alerts_delivery AS earlier
-      WHERE earlier.group_id = mine.group_id AND earlier.channel_id = mine.channel_id
-        AND earlier.sequence < mine.sequence AND earlier.state IN ('pending', 'sending')
-        -- An urgent one waits for no digest.
-        AND (earlier.digest_id IS NULL OR mine.urgency < %(urgent)s)
-  )
-  AND NOT EXISTS (SELECT 1 FROM alerts_channel WHERE id = mine.channel_id AND paused_until > %(at)s)
-  AND %(most)s > (
-      SELECT count(*) FROM alerts_delivery AS other
-      WHERE other.channel_id = mine.channel_id AND other.state = 'sending' AND other.lease_until > %(at)s
-        AND other.digest_id IS NULL
-  )
-"""
+MOST_URGENT = ("-urgency", "due_at", "pk")
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def claim(self, delivery_id: int, at: datetime) -> "Delivery | None":
-        """Take the row for one attempt, which is counted before the work; None when it is not due or somebody's."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                CLAIM,
-                {"id": delivery_id, "at": at, "lease_until": at + LEASE, "urgent": URGENT.rank, "most": MOST_AT_ONCE},
-            )
-            if not cursor.rowcount:
-                return None
+        """Take the row for one attempt, which is counted before the work; None when it is not due or somebody's.
+
+        What cannot be claimed is not due, by construction: else it would stand before what can be for ever.
+        """
+        # No join, so that this is one UPDATE: who waited for another one's claim judges the row again.
+        due = self.due(at).filter(pk=delivery_id).order_by()
+        if not due.update(state=State.SENDING, attempts=models.F("attempts") + 1, lease_until=at + LEASE):
+            return None
         return self.select_related("channel", "group").get(pk=delivery_id)
 
     def due(self, at: datetime) -> Self:
-        """What should be attempted now, the most urgent first."""
+        """What can be attempted now, the most urgent first."""
         waits = models.Q(state=State.PENDING, due_at__lte=at) | models.Q(state=State.SENDING, lease_until__lte=at)
-        paused = models.Q(channel__paused_until__gt=at)
-        return self.filter(waits, digest=None).exclude(paused).order_by("-urgency", "due_at", "pk")
+        # A message is not said before an earlier one of its incident on the same channel is said or given up.
+        earlier = Delivery.objects.unsent().filter(
+            group=OuterRef("group"), channel=OuterRef("channel"), sequence__lt=OuterRef("sequence")
+        )
+        # An urgent one waits for no digest.
+        is_behind = models.Q(Exists(earlier.filter(digest=None))) | models.Q(Exists(earlier), urgency__lt=URGENT.rank)
+        ready = self.filter(waits, ~is_behind, digest=None).exclude(channel__in=_closed(at))
+        return ready.order_by(*MOST_URGENT)
+
+    def first_of_each_channel(self) -> Self:
+        """Of what is due one for each channel: a channel with a thousand in front takes no place from another."""
+        place = models.Window(RowNumber(), partition_by="channel", order_by=MOST_URGENT)
+        return self.annotate(place=place).filter(place=1)
 
     def unsent(self) -> Self:
         return self.filter(state__in=UNSENT)
@@ -77,11 +72,40 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def dead(self) -> Self:
         return self.filter(state=State.DEAD)
 
-    def replay(self, at: datetime) -> int:
-        """Try the dead ones of these again; returns how many."""
-        return self.dead().update(
-            state=State.PENDING, attempts=0, due_at=at, gives_up_at=at + GIVE_UP_AFTER, lease_until=None, error=""
+    def replayable(self) -> Self:
+        """The dead that are still true: later ones were not written for the channel, and what is over is not begun."""
+        later = Delivery.objects.filter(
+            group=OuterRef("group"), channel=OuterRef("channel"), sequence__gt=OuterRef("sequence")
         )
+        is_over = models.Q(group__resolved_at__isnull=False) & ~models.Q(event=Event.RESOLVED)
+        return self.dead().exclude(is_over).exclude(Exists(later))
+
+    def replay(self, at: datetime) -> list[int]:
+        """Try those of these again that are dead and still true; returns which."""
+        with transaction.atomic():
+            # Who ends the incident in this moment is waited for, or waits and sees that it must be ended there too.
+            list(AlertGroup.objects.filter(pk__in=self.dead().values("group")).lock())
+            replayed = list(self.replayable().values_list("pk", flat=True))
+            Delivery.objects.dead().filter(pk__in=replayed).update(
+                state=State.PENDING,
+                attempts=0,
+                due_at=at,
+                gives_up_at=at + GIVE_UP_AFTER,
+                lease_until=None,
+                error="",
+                digest=None,
+            )
+        return replayed
+
+    def let_pass(self, urgent: Iterable["Delivery"], at: datetime) -> None:
+        """Try now what stands before these on their channels: an urgent message waits for no back-off of another."""
+        after = Delivery.objects.filter(
+            pk__in=[delivery.pk for delivery in urgent],
+            group=OuterRef("group"),
+            channel=OuterRef("channel"),
+            sequence__gt=OuterRef("sequence"),
+        )
+        self.filter(Exists(after), state=State.PENDING, digest=None, due_at__gt=at).update(due_at=at)
 
 
 class Delivery(models.Model):
@@ -157,6 +181,21 @@ class Delivery(models.Model):
                 state=state, lease_until=None, **changes
             )
         )
+
+
+def _closed(at: datetime) -> models.QuerySet[Channel]:
+    """The channels that get nothing now: they rest, or enough is on its way to them.
+
+    All that failed last have one place together. However many receivers hang, a probe holds one process of all.
+    """
+    on_its_way = Delivery.objects.filter(state=State.SENDING, lease_until__gt=at, digest=None)
+    busy = on_its_way.values("channel").annotate(sends=models.Count("pk")).filter(sends__gte=MOST_AT_ONCE).order_by()
+    probes = on_its_way.filter(channel__failures__gt=0)
+    return Channel.objects.filter(
+        models.Q(paused_until__gt=at)
+        | models.Q(pk__in=busy.values("channel"))
+        | models.Q(Exists(probes), failures__gt=0)
+    )
 
 
 def stored(notice: Notice) -> dict[str, Any]:

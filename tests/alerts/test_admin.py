@@ -196,6 +196,17 @@ class TestDeliveries:
 
         assert "Nothing to replay: none of these is dead." in answer
 
+    def test_what_is_over_is_not_begun_again(self, admin_client: Client, desk: Desk) -> None:
+        desk.pagerduty.failures.append(TransportError("invalid_payload", permanent=True))
+        desk.hear(signal(), at=now())
+        desk.end(at=now())
+        dead = Delivery.objects.dead().get()
+
+        answer = read(action(admin_client, "replay", dead))
+
+        assert "1 not replayed, not true any more: the incident is over" in answer
+        assert Delivery.objects.dead().get() == dead
+
     def test_a_page_tells_whose_place_it_took(self, admin_client: Client, desk: Desk) -> None:
         desk.slack.failures.append(TransportError("invalid_payload", permanent=True))
         desk.hear(signal(severity=Severity.MEDIUM), at=now())

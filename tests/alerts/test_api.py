@@ -349,6 +349,18 @@ class TestReplaying:
 
         assert Caller.with_key().post(f"/deliveries/{sent.pk}/replay", {})[0] == 409
 
+    def test_what_is_over_is_not_begun_again(self, desk: Desk) -> None:
+        desk.pagerduty.failures.append(TransportError("invalid_payload", permanent=True))
+        desk.hear(signal(), at=now())
+        desk.end(at=now())
+        dead = Delivery.objects.dead().get()
+
+        status, answer = Caller.with_key().post(f"/deliveries/{dead.pk}/replay", {})
+
+        assert status == 409
+        assert "its incident is over" in answer["detail"]
+        assert Delivery.objects.dead().get() == dead
+
     @pytest.mark.parametrize("number", ["0", "9" * 30])
     def test_an_unknown_one_is_not_found(self, number: str) -> None:
         assert Caller.with_key().post(f"/deliveries/{number}/replay", {})[0] == 404

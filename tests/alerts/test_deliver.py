@@ -92,11 +92,11 @@ class TestTemporaryFailures:
         assert sorted(opened) == sorted(f"p-{number}" for number in range(20))
 
     def test_what_is_not_delivered_yet_is_not_repeated(self, desk: Desk) -> None:
-        desk.email.always = TEMPORARY
-        desk.hear(signal(severity=LOW))
+        desk.slack.always = TEMPORARY
+        desk.hear(signal(severity=MEDIUM))
         desk.wait(NOON, NOON + 3 * HOUR, 5 * MINUTE)
 
-        assert states() == [("email", "pending")]
+        assert states() == [("slack", "pending")]
         assert reasons()["underway"] == 3
 
     def test_after_a_day_it_is_given_up_and_told_elsewhere(self, desk: Desk) -> None:
@@ -151,11 +151,11 @@ class TestPermanentFailures:
         desk.slack.failures.append(TEMPORARY)
         desk.hear(signal("waits", severity=MEDIUM))
         desk.slack.always = GONE
-        desk.hear(signal("finds out", persona="zen", severity=MEDIUM), at=NOON + SECOND)
-        desk.hear(signal("comes later", persona="tao", severity=MEDIUM), at=NOON + 2 * SECOND)
+        desk.hear(signal("finds out", persona="zen", severity=MEDIUM), at=NOON + 15 * SECOND)
+        desk.hear(signal("comes later", persona="tao", severity=MEDIUM), at=NOON + 16 * SECOND)
 
         slack = Channel.objects.get(name="slack")
-        assert (slack.enabled, slack.disabled_at, slack.disabled_reason) == (False, NOON + SECOND, str(GONE))
+        assert (slack.enabled, slack.disabled_at, slack.disabled_reason) == (False, NOON + 15 * SECOND, str(GONE))
         assert {notice.persona_id for notice in desk.email.got} == {"ai_jesus", "zen", "tao", ""}
         assert "the channel slack is switched off" in caplog.text
 
@@ -207,10 +207,51 @@ class TestReplaying:
         desk.slack.failures.append(REFUSED)
         desk.hear(signal(severity=MEDIUM))
 
-        assert Delivery.objects.replay(NOON + 2 * DAY) == 1
+        assert len(Delivery.objects.replay(NOON + 2 * DAY)) == 1
         attempt_due(at=NOON + 2 * DAY)
 
-        assert (states(), Delivery.objects.replay(NOON)) == ([("slack", "sent")], 0)
+        assert (states(), Delivery.objects.replay(NOON)) == ([("slack", "sent")], [])
+
+    def test_the_beginning_of_what_is_over_is_not_said_for_its_end_would_never_follow(self, desk: Desk) -> None:
+        desk.pagerduty.failures.append(REFUSED)
+        desk.hear(signal(severity=HIGH))
+        desk.end(severity=HIGH, at=NOON + MINUTE)
+        assert Delivery.objects.dead().get().channel.name == "pagerduty"
+
+        assert Delivery.objects.replay(NOON + 2 * HOUR) == []
+        desk.work(at=NOON + 2 * HOUR)
+
+        assert desk.pagerduty.events == []
+
+    def test_the_end_of_what_is_over_is_said_for_the_pager_still_rings(self, desk: Desk) -> None:
+        desk.hear(signal(severity=HIGH))
+        desk.pagerduty.failures.append(REFUSED)
+        desk.end(severity=HIGH, at=NOON + MINUTE)
+
+        assert len(Delivery.objects.replay(NOON + 2 * HOUR)) == 1
+        desk.work(at=NOON + 2 * HOUR)
+
+        assert desk.pagerduty.events == [Event.OPENED, Event.RESOLVED]
+
+    def test_what_has_a_successor_on_its_channel_is_not_said_after_it(self, desk: Desk) -> None:
+        desk.pagerduty.failures.append(REFUSED)
+        desk.hear(signal(severity=HIGH))
+        desk.hear(signal(severity=Severity.CRITICAL), at=NOON + MINUTE)
+
+        assert Delivery.objects.replay(NOON + 2 * MINUTE) == []
+        assert desk.pagerduty.events == [Event.ESCALATED]
+
+    def test_a_line_of_a_dead_digest_is_said_by_itself(self, desk: Desk) -> None:
+        Channel.objects.update(fallback=None)
+        desk.hear(*[signal(f"a-{n:02}", persona=f"p-{n:02}", severity=MEDIUM) for n in range(11)])
+        desk.slack.failures.append(REFUSED)
+        desk.work(at=NOON + MINUTE)
+
+        Delivery.objects.exclude(event=Event.DIGEST).replay(NOON + 2 * MINUTE)
+        desk.work(at=NOON + 2 * MINUTE)
+
+        assert desk.slack.events == [Event.OPENED] * 11
+        assert desk.slack.got[-1].persona_id == "p-10"
 
 
 class TestOrder:
