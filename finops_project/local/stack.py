@@ -288,7 +288,10 @@ class Stack:
         launch: dict[str, Any] = {
             "web": (processes.web_command(self.ports["web"]), shared_metrics),
             "worker": (processes.worker_command(queues=(processes.BOOKING,)), shared_metrics),
-            "teller": (processes.worker_command(processes=3, name="teller", queues=(processes.TELLING,)), shared_metrics),
+            "teller": (
+                processes.worker_command(processes=3, name="teller", queues=(processes.TELLING,)),
+                shared_metrics,
+            ),
             "watcher": (processes.worker_command(name="watcher", queues=(processes.WATCHING,)), shared_metrics),
             "beat": (processes.beat_command(self.home.run / "beat-schedule"), {}),
             "flower": (processes.flower_command(self.ports["flower"]), login),
