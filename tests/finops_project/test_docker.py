@@ -9,6 +9,7 @@ import yaml
 from finops_project.local import processes
 from finops_project.local.home import CODE_FOLDERS, SOURCE
 from finops_project.local.ports import LOOPBACK
+from finops_project.local.stack import ROLES
 
 COMPOSE: dict[str, Any] = yaml.safe_load((SOURCE / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -43,7 +44,7 @@ class TestCompose:
     def test_our_processes_have_a_role_and_few_rights(self, name: str) -> None:
         service = SERVICES[name]
 
-        assert service["environment"]["FINOPS_ROLE"] == ("command" if name == "migrate" else name)
+        assert service["environment"]["FINOPS_ROLE"] == ("command" if name == "migrate" else ROLES.get(name, name))
         assert service["environment"]["FINOPS_ENV"] == "production"
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]

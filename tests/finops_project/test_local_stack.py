@@ -159,7 +159,7 @@ class TestAStackThatIsUp:
     def test_its_status_names_every_process_and_address(self, running: Checkout) -> None:
         said = running.local("status")
 
-        assert said.count(" running\n") == 8
+        assert said.count(" running\n") == 9
         assert running.description["admin_url"] in said
         assert running.description["receivers_url"] in said
 
