@@ -18,6 +18,11 @@ from django.test import TransactionTestCase
 
 from tests.servers import Server, postgres_server, redis_server
 
+SHIPPED = (
+    "costs.migrations.0005_default_rates",
+    "alerts.migrations.0002_default_routes",
+    "controls.migrations.0005_default_policies",
+)
 _servers = ExitStack()
 
 
@@ -51,12 +56,10 @@ def pytest_unconfigure() -> None:
 def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
     """The ledger refuses TRUNCATE, and that is what Django empties tables with after a test with committed data.
 
-    The rates, channels and routes that ship with the engine come back afterwards.
+    The rates, channels, routes, policies and switches that ship with the engine come back afterwards.
     """
     flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]  # not in the stubs
-    shipped = [
-        import_module(name) for name in ("costs.migrations.0005_default_rates", "alerts.migrations.0002_default_routes")
-    ]
+    shipped = [import_module(name) for name in SHIPPED]
 
     def flush_without_triggers(case: TransactionTestCase) -> None:
         with connection.cursor() as cursor:

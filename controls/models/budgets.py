@@ -208,13 +208,20 @@ class Budget(models.Model):
 
 
 class BudgetPeriod(models.Model):
-    """What the lines of one period come to, moved with them; there is no row before the first line."""
+    """What one period comes to; there is no row before the first line or hold.
+
+    `spent` is the sum of its lines, `held` that of its open holds, `pending` what closed holds still count, and
+    `overrun` what was booked beyond its holds. Decisions let in what keeps spent + held + pending within the limit.
+    """
 
     pk = models.CompositePrimaryKey("budget_id", "starts_at")
     budget = models.ForeignKey(Budget, models.PROTECT, related_name="periods", db_index=False)
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     spent = SumField()
+    held = SumField(db_default=Decimal(0))
+    pending = SumField(db_default=Decimal(0))
+    overrun = SumField(db_default=Decimal(0))
 
     class Meta:
         constraints = [
@@ -223,12 +230,47 @@ class BudgetPeriod(models.Model):
                 name="controls_period_spent_bounded",
             ),
             models.CheckConstraint(
+                condition=models.Q(held__gte=0, held__lt=SUM_LIMIT)
+                & models.Q(pending__gte=0, pending__lt=SUM_LIMIT)
+                & models.Q(overrun__gte=0, overrun__lt=SUM_LIMIT),
+                name="controls_period_holds_bounded",
+            ),
+            models.CheckConstraint(
                 condition=models.Q(ends_at__gt=models.F("starts_at")), name="controls_period_has_length"
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.budget_id} from {self.starts_at:%Y-%m-%d %H:%M} UTC"
+
+
+class BudgetIncrease(models.Model):
+    """A budget may spend so much more in each of its periods, until it expires or somebody ends it."""
+
+    budget = models.ForeignKey(Budget, models.PROTECT, related_name="increases")
+    amount = MoneyField(help_text="US dollars beyond the limit.")
+    reason = models.CharField(max_length=500)
+    actor = models.CharField(max_length=200)
+    starts_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount__gt=0, amount__lt=AMOUNT_LIMIT), name="controls_increase_bounded"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(expires_at__gt=models.F("starts_at")), name="controls_increase_expires"
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(actor="") & ~models.Q(reason=""), name="controls_increase_is_accounted_for"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"${self.amount} more for budget {self.budget_id}"
 
 
 class BudgetRevision(models.Model):

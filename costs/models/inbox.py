@@ -1,8 +1,10 @@
 """What was accepted and is not booked yet, and what could not be booked."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -23,6 +25,10 @@ class InboxRowQuerySet(models.QuerySet["InboxRow"]):
     def of_post(self, post_id: str) -> "InboxRowQuerySet":
         return self.filter(post_ids__contains=[post_id])
 
+    def with_hold(self, hold_ids: Collection[str]) -> "InboxRowQuerySet":
+        """Rows that hold an event with one of these hold_ids, whoever sent it."""
+        return self.exclude(hold_ids=[]).filter(hold_ids__overlap=list(hold_ids))
+
 
 class InboxRow(models.Model):
     """One request's fresh events, durable, until the drain books them and deletes the row."""
@@ -32,6 +38,7 @@ class InboxRow(models.Model):
     payload = models.TextField()
     event_count = models.PositiveIntegerField()
     post_ids = ArrayField(models.CharField(max_length=255), default=list)
+    hold_ids = ArrayField(models.CharField(max_length=100), db_default=[])
     received_at = models.DateTimeField(db_default=Now())
     attempts = models.PositiveSmallIntegerField(db_default=0, help_text="Counted before the work, so a crash counts.")
     errors = models.PositiveSmallIntegerField(db_default=0)
@@ -42,6 +49,9 @@ class InboxRow(models.Model):
 
     class Meta:
         verbose_name = "inbox row"
+        indexes = [
+            GinIndex(fields=["hold_ids"], condition=~models.Q(hold_ids=[]), name="costs_inbox_holds"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event_count} events of {self.source}"
