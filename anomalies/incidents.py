@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from alerts.fire import fire
 from alerts.signal import Severity, Status
 from anomalies import wording
-from anomalies.detectors import Detector, Judgement
+from anomalies.detectors import Detector, Judgement, Reading
 from anomalies.lifecycle import Change, Step, step
 from anomalies.models import Anomaly, Tolerance, Transition, key_of
 from anomalies.models.anomalies import tolerated_scope
@@ -34,7 +34,7 @@ Key = tuple[str, str]
 class Look:
     """A subject that was looked at. No judgement: there was nothing to read, which is calm.
 
-    `evidence` is only asked for when an incident opens or escalates.
+    `evidence` is only asked for when an incident opens or escalates. `reading` is what was judged.
     """
 
     rule: str
@@ -42,6 +42,7 @@ class Look:
     scope: Mapping[str, str]
     judgement: Judgement | None
     evidence: Callable[[], Mapping[str, Any]] = dict
+    reading: Reading | None = None
 
     @property
     def key(self) -> Key:
@@ -59,7 +60,7 @@ def apply(looks: Iterable[Look], *, at: datetime) -> list[Anomaly]:
     with transaction.atomic():
         _one_at_a_time()
         held = _open(by_key)
-        tolerances = _tolerances(by_key.values(), at)
+        tolerances = tolerances_of(by_key.values(), at)
         changes = [
             change
             for key, look in sorted(by_key.items())
@@ -86,22 +87,26 @@ def _open(by_key: Mapping[Key, Look]) -> dict[Key, Anomaly]:
     return {(anomaly.rule, anomaly.scope_key): anomaly for anomaly in found}
 
 
-def _tolerances(looks: Iterable[Look], at: datetime) -> dict[Key, Decimal]:
+def tolerances_of(looks: Iterable[Look], at: datetime) -> dict[Key, Decimal]:
+    """What people called normal of the subjects of those looks that found something."""
     rules = {look.rule for look in looks if look.judgement and look.judgement.severity}
     valid = Tolerance.objects.filter(rule__in=rules, until__gt=at)
     return {(each.rule, each.scope_key): each.up_to for each in valid}
 
 
 def _change(anomaly: Anomaly | None, look: Look, tolerances: Mapping[Key, Decimal], at: datetime) -> _Change | None:
-    judgement = look.judgement
-    if judgement and judgement.severity:
-        up_to = tolerances.get((look.rule, key_of(tolerated_scope(look.scope))))
-        if up_to is not None and look.detector.measure(judgement) <= tolerated(up_to):
-            judgement = None
+    judgement = None if look.judgement and is_tolerated(look, look.judgement, tolerances) else look.judgement
     taken = step(anomaly.state if anomaly else None, judgement, look.detector, at)
     if taken.change is None:
         return None
     return _Change(_moved(anomaly or _new(look, at), look.detector, judgement, taken, at), look, taken)
+
+
+def is_tolerated(look: Look, judgement: Judgement, tolerances: Mapping[Key, Decimal]) -> bool:
+    up_to = tolerances.get((look.rule, key_of(tolerated_scope(look.scope))))
+    if up_to is None or judgement.severity is None:
+        return False
+    return look.detector.measure(judgement) <= tolerated(up_to)
 
 
 def tolerated(up_to: Decimal) -> Decimal:

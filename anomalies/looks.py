@@ -106,7 +106,8 @@ def budget_reading(usage: Usage) -> BudgetReading:
         usage.name,
         covers=named(usage.scope),
         spent=usage.spent,
-        limit=usage.limit,
+        limit=usage.allowed,
+        committed=usage.committed,
         warn_levels=[Decimal(level) for level in usage.warn_levels],
         window=Window(usage.starts_at, usage.ends_at),
     )
@@ -120,7 +121,7 @@ def _look(rule: str, detector: Detector | None, reading: Reading, evidence: Any)
     if detector is None:
         return None
     judgement: Judgement | None = detector.inspect(reading)
-    return Look(rule, detector, reading.scope, judgement, evidence)
+    return Look(rule, detector, reading.scope, judgement, evidence, reading)
 
 
 def _of_follows(rules: Rules, persona_id: str) -> Detector | None:

@@ -42,7 +42,7 @@ LEVELS: Schema = {
 TITLE: Schema = {"type": "string", "minLength": 1, "maxLength": 100}
 HARD: Schema = {
     "type": "boolean",
-    "description": "Whether decisions may refuse what would overspend it; until there are decisions, it only warns.",
+    "description": "Whether decisions refuse what would overspend it; else it only warns.",
 }
 TERMS = {"name": TITLE, "limit": LIMIT, "hard": HARD, "warn_levels": LEVELS}
 PERIOD: Schema = {"type": "string", "enum": list(PERIODS), "description": "Weeks begin on Monday."}
@@ -71,9 +71,21 @@ BUDGET = object_of(
         "limit": NUMBER,
         "hard": {"type": "boolean"},
         "warn_levels": list_of({"type": "integer"}),
+        "increase": {"type": "number", "description": "What temporary increases add to the limit now."},
         "spent": NUMBER,
-        "remaining": {"type": "number", "description": "US dollars; below zero when overspent."},
-        "used_percent": {"type": "number", "description": "Cut to 2 decimals, never rounded up."},
+        "held": {"type": "number", "description": "Reserved by decisions for calls that are under way."},
+        "pending": {
+            "type": "number",
+            "description": "Estimates that stay counted: of calls without a price, or reported as less than computed.",
+        },
+        "remaining": {
+            "type": "number",
+            "description": "limit + increase - spent - held - pending: what a decision may let in.",
+        },
+        "used_percent": {
+            "type": "number",
+            "description": "What is spent of limit + increase, cut to 2 decimals, never rounded up.",
+        },
         "period_starts_at": INSTANT,
         "period_ends_at": INSTANT,
         "created_at": INSTANT,

@@ -114,7 +114,9 @@ def _unit(budget: Budget) -> timedelta:
 
 def _steps(budget: Budget, period: Period, unit: timedelta) -> Iterator[Step]:
     """Every step of the span, the last one up to its end. An hour in which a period begins counts in the old one."""
-    budget.spent = ZERO  # type: ignore[attr-defined]  # what a query would bring with it
+    for name in ("spent", "held", "pending", "increase"):
+        # What a query would bring with it.
+        setattr(budget, name, ZERO)
     usage = budget.usage(period.span.start)
     amounts = _spent(budget, Span(usage.starts_at, period.span.end), unit)
     spent = sum((amount for moment, amount in amounts.items() if moment < period.span.start), ZERO)

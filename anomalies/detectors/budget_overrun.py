@@ -10,7 +10,10 @@ from anomalies.detectors.base import Detector, Judgement, Levels, Window
 
 @dataclass(frozen=True, slots=True)
 class BudgetReading:
-    """What a budget's running period has used, in dollars. `scope` names the budget and what it covers."""
+    """What a budget's running period has used, in dollars. `scope` names the budget and what it covers.
+
+    `limit` has temporary increases in it; `committed` is what is spent and what decisions let in that may still be.
+    """
 
     budget_id: int
     name: str
@@ -19,6 +22,7 @@ class BudgetReading:
     limit: Decimal
     warn_levels: Sequence[Decimal]
     window: Window
+    committed: Decimal | None = None
 
     @property
     def scope(self) -> Mapping[str, str]:

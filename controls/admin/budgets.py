@@ -162,7 +162,7 @@ class BudgetAdmin(ModelAdmin):
             return format_html("{} {}", badge("ended", ""), unbroken(second(budget.ended_at)))
         usage = budget.usage(now())
         reached = [level for level in usage.warn_levels if usage.used_percent >= level]
-        if usage.remaining < 0:
+        if usage.spent > usage.allowed:
             return badge("overspent", "danger")
         return badge(f"{reached[-1]} % reached", "warning") if reached else badge("within", "success")
 

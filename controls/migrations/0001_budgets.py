@@ -66,8 +66,7 @@ class Migration(migrations.Migration):
                     "hard",
                     models.BooleanField(
                         default=False,
-                        help_text="Whether decisions may refuse what would overspend it;"
-                        " until there are decisions, it only warns.",
+                        help_text="Decisions refuse what would overspend it; else it only warns.",
                     ),
                 ),
                 (

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib.postgres.fields import ArrayField
@@ -34,7 +35,8 @@ def default_levels() -> list[int]:
 class Usage:
     """A budget and what it has spent in one period, [starts_at, ends_at). `scope` holds only the bound names.
 
-    `warn_levels` are per cent of the limit, ascending: medium, high and critical.
+    `increase` is what temporary increases add to the limit now. `warn_levels` are per cent of what is allowed,
+    ascending: medium, high and critical.
     """
 
     budget_id: int
@@ -43,7 +45,10 @@ class Usage:
     period: str
     timezone: str
     limit: Decimal
+    increase: Decimal
     spent: Decimal
+    held: Decimal
+    pending: Decimal
     starts_at: datetime
     ends_at: datetime
     hard: bool
@@ -53,14 +58,23 @@ class Usage:
     revision: int
 
     @property
+    def allowed(self) -> Decimal:
+        return _DOWN.add(self.limit, self.increase)
+
+    @property
+    def committed(self) -> Decimal:
+        """What is spent, and what decisions let in that may still be."""
+        return _DOWN.add(_DOWN.add(self.spent, self.held), self.pending)
+
+    @property
     def remaining(self) -> Decimal:
-        """Below zero when overspent."""
-        return _DOWN.subtract(self.limit, self.spent)
+        """What a decision may still let in; below zero when overspent."""
+        return _DOWN.subtract(self.allowed, self.committed)
 
     @property
     def used_percent(self) -> Decimal:
-        """Cut to 2 decimals, never rounded up: it reaches a level exactly when the money does."""
-        share = _DOWN.divide(_DOWN.multiply(self.spent, Decimal(100)), self.limit)
+        """What is spent, cut to 2 decimals, never rounded up: it reaches a level exactly when the money does."""
+        share = _DOWN.divide(_DOWN.multiply(self.spent, Decimal(100)), self.allowed)
         return _DOWN.quantize(share, Decimal("0.01"))
 
 
@@ -84,10 +98,16 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
         return self.filter(persona_id__in=["", *personas])
 
     def with_spent(self, at: datetime) -> "BudgetQuerySet":
-        """With `spent`, None before the first line: in the period at `at`; of an ended budget, in its last period."""
+        """With `spent`, `held` and `pending`, None before the first line or hold, and `increase`, None without any.
+
+        In the period at `at`; of an ended budget, in its last period.
+        """
         moment = Coalesce(models.OuterRef("ended_at"), models.Value(at, models.DateTimeField()))
         current = BudgetPeriod.objects.filter(budget=models.OuterRef("pk"), starts_at__lte=moment, ends_at__gt=moment)
-        return self.annotate(spent=models.Subquery(current.order_by("-starts_at").values("spent")[:1]))
+        newest = current.order_by("-starts_at")
+        sums = {name: models.Subquery(newest.values(name)[:1]) for name in ("spent", "held", "pending")}
+        increases = BudgetIncrease.objects.active(at).filter(budget=models.OuterRef("pk")).order_by().values("budget")
+        return self.annotate(**sums, increase=models.Subquery(increases.values(total=models.Sum("amount"))))
 
     def usages(self, at: datetime) -> list[Usage]:
         """In one statement, what each has spent in its period at `at`; of an ended budget, in its last period."""
@@ -112,7 +132,7 @@ class Budget(models.Model):
     limit = MoneyField(help_text="US dollars for each period.")
     hard = models.BooleanField(
         default=False,
-        help_text="Whether decisions may refuse what would overspend it; until there are decisions, it only warns.",
+        help_text="Decisions refuse what would overspend it; else it only warns.",
     )
     warn_levels = ArrayField(
         models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(100)]),
@@ -183,11 +203,19 @@ class Budget(models.Model):
         """What it has spent in its period at `at`; not saved, and zero, before the first line."""
         span = self.span_at(at)
         stored = self.periods.filter(starts_at=span.start).first()
-        return stored or BudgetPeriod(budget=self, starts_at=span.start, ends_at=span.end, spent=Decimal(0))
+        return stored or BudgetPeriod(
+            budget=self,
+            starts_at=span.start,
+            ends_at=span.end,
+            spent=Decimal(0),
+            held=Decimal(0),
+            pending=Decimal(0),
+            overrun=Decimal(0),
+        )
 
     def usage(self, at: datetime) -> Usage:
         """Of a budget that was read `with_spent(at)`."""
-        spent: Decimal | None = self.spent  # type: ignore[attr-defined]  # the query's, no column
+        read: Any = self
         span = self.span_at(at)
         return Usage(
             budget_id=self.pk,
@@ -196,7 +224,10 @@ class Budget(models.Model):
             period=self.period,
             timezone=self.timezone,
             limit=self.limit,
-            spent=spent or Decimal(0),
+            increase=read.increase or Decimal(0),
+            spent=read.spent or Decimal(0),
+            held=read.held or Decimal(0),
+            pending=read.pending or Decimal(0),
             starts_at=span.start,
             ends_at=span.end,
             hard=self.hard,
@@ -244,6 +275,11 @@ class BudgetPeriod(models.Model):
         return f"{self.budget_id} from {self.starts_at:%Y-%m-%d %H:%M} UTC"
 
 
+class BudgetIncreaseQuerySet(models.QuerySet["BudgetIncrease"]):
+    def active(self, at: datetime) -> "BudgetIncreaseQuerySet":
+        return self.filter(starts_at__lte=at, expires_at__gt=at, ended_at=None)
+
+
 class BudgetIncrease(models.Model):
     """A budget may spend so much more in each of its periods, until it expires or somebody ends it."""
 
@@ -255,6 +291,8 @@ class BudgetIncrease(models.Model):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_by = models.CharField(max_length=200, blank=True, default="")
+
+    objects = BudgetIncreaseQuerySet.as_manager()
 
     class Meta:
         constraints = [

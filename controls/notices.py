@@ -1,0 +1,74 @@
+"""What alerts hear of the breaker: one notice for the level that a persona is at, and its end."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.contrib.admin.utils import quote as as_key
+
+from alerts.signal import Severity, Signal, Status
+from controls.ladder import Level
+from controls.models import ControlTransition
+
+RULES = {Level.THROTTLE: "persona_throttled", Level.SWITCH: "model_switched", Level.PAUSE: "persona_paused"}
+# Automation may pause no more personas: a person is asked to.
+HELD_BACK = "pause_held_back"
+DONE = {
+    Level.THROTTLE: "throttled",
+    Level.SWITCH: "switched to cheaper models",
+    Level.HALF_OPEN: "let back in, on trial",
+    Level.PAUSE: "paused",
+}
+
+
+def signals(transition: ControlTransition, *, is_told: bool, is_held_back: bool = False) -> Iterable[Signal]:
+    """What to fire for the step: the notice of the new level, unless nobody is to be told, and the end of the others.
+
+    Ends are always told: who heard of a level must not wait for ever for its end.
+    """
+    standing = RULES.get(Level(transition.to_level))
+    if is_held_back:
+        yield _signal(transition, HELD_BACK, Status.FIRING, f"A person must decide about {transition.persona_id}")
+        return
+    if standing and is_told:
+        yield _signal(transition, standing, Status.FIRING, _title(transition))
+    for rule in (*RULES.values(), HELD_BACK):
+        if rule != standing:
+            yield _signal(transition, rule, Status.RESOLVED, _title(transition))
+
+
+def _title(transition: ControlTransition) -> str:
+    done = DONE.get(Level(transition.to_level), "let back in")
+    verb = "would be" if transition.is_observing else "is"
+    return f"{transition.persona_id} {verb} {done}"
+
+
+def _signal(transition: ControlTransition, rule: str, status: Status, title: str) -> Signal:
+    return Signal(
+        fingerprint=f"control-{rule}-{transition.persona_id}",
+        rule=rule,
+        scope={"persona_id": transition.persona_id},
+        severity=Severity(transition.severity or Severity.MEDIUM),
+        status=status,
+        title=title,
+        facts=_facts(transition),
+        url=page(transition.persona_id),
+        at=transition.at,
+    )
+
+
+def _facts(transition: ControlTransition) -> dict[str, Any]:
+    facts: dict[str, Any] = {"why": transition.reason}
+    if transition.per_minute and transition.to_level in (Level.THROTTLE, Level.SWITCH, Level.HALF_OPEN):
+        facts["requests_a_minute"] = transition.per_minute
+    if transition.expires_at:
+        facts["until"] = f"{transition.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    if transition.is_observing:
+        facts["dry_run"] = "the policy only observes: nothing was done"
+    return facts
+
+
+def page(persona_id: str) -> str:
+    """Written out: to look it up, a worker would load all pages of the admin."""
+    return f"{settings.FINOPS_PUBLIC_URL.rstrip('/')}/admin/controls/control/{quote(as_key(persona_id))}/change/"

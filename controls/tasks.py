@@ -1,0 +1,32 @@
+"""Tasks of the controls. Messages are doorbells: the step that is wanted stands in the row, and is taken once."""
+
+from celery import shared_task
+from django.utils.timezone import now
+
+from controls import breaker
+
+
+@shared_task
+def apply_throttle(persona_id: str, version: int) -> None:
+    breaker.take(persona_id, version, at=now())
+
+
+@shared_task
+def switch_model(persona_id: str, version: int) -> None:
+    breaker.take(persona_id, version, at=now())
+
+
+@shared_task
+def pause_persona(persona_id: str, version: int) -> None:
+    breaker.take(persona_id, version, at=now())
+
+
+@shared_task
+def resume_persona(persona_id: str, version: int) -> None:
+    breaker.take(persona_id, version, at=now())
+
+
+@shared_task
+def sweep() -> None:
+    """Take what a lost ring left behind, and let go what is over."""
+    breaker.sweep(now())
