@@ -1,6 +1,5 @@
 from django.apps import AppConfig
 
-from controls import spending
 from costs.signals import lines_recorded
 
 
@@ -9,4 +8,7 @@ class ControlsConfig(AppConfig):
     verbose_name = "Controls"
 
     def ready(self) -> None:
+        # It reads models, which exist only now.
+        from controls import spending
+
         lines_recorded.connect(spending.count, dispatch_uid="controls.spending")

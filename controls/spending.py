@@ -1,8 +1,8 @@
-"""Every line that is booked moves what its budgets have spent, in the transaction that writes the line.
+"""Every line that is booked moves what its budgets have spent and held, in the transaction that writes the line.
 
 The lines of a batch are first added up by persona, model, cost type and quarter of an hour; the up to 8 scopes that
-hold such a sum are then looked up among the budgets. Three statements for a batch, whatever its size: a lock against
-budgets that are being made, the budgets, and one upsert in the order of their ids, so that drains never deadlock here.
+hold such a sum are then looked up among the budgets. A few statements for a batch, whatever its size: a lock against
+budgets that are being made, the budgets, the holds that lines settle, and one update in the order of budgets.
 """
 
 from collections import defaultdict
@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 
+from controls import balances, holds
+from controls.balances import Move
 from controls.periods import QUARTER, period_at
 from costs.booking import Line
 from costs.periods import Span
@@ -32,7 +34,7 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 Scope = tuple[str, str, str]
 Quarters = dict[tuple[Scope, int], Decimal]
-Moves = dict[tuple[int, Span], Decimal]
+Spent = dict[tuple[int, Span], Decimal]
 
 
 class _Budget(NamedTuple):
@@ -64,10 +66,14 @@ class _Calendar:
         return self.found[quarter]
 
 
-def count(sender: Any, lines: Sequence[Line], **_: Any) -> None:
+def count(sender: Any, lines: Sequence[Line], at: datetime, **_: Any) -> None:
     """Receiver of `costs.signals.lines_recorded`: charges and adjustments alike, each in the period it belongs to."""
-    if budgets := _budgets_of(lines):
-        _write(_moves(_added_up(lines), budgets))
+    spent = _moves(_added_up(lines), _budgets_of(lines))
+    moves = holds.settle(lines, at=at)
+    for (budget, span), amount in spent.items():
+        moves.setdefault((budget, span.start), Move()).spent += amount
+    balances.begin(spent)
+    balances.move(moves)
 
 
 def _budgets_of(lines: Sequence[Line]) -> list[_Budget]:
@@ -93,8 +99,8 @@ def _added_up(lines: Iterable[Line]) -> Quarters:
     return sums
 
 
-def _moves(quarters: Quarters, budgets: Iterable[_Budget]) -> Moves:
-    moves: Moves = defaultdict(Decimal)
+def _moves(quarters: Quarters, budgets: Iterable[_Budget]) -> Spent:
+    moves: Spent = defaultdict(Decimal)
     by_scope: dict[Scope, list[_Budget]] = defaultdict(list)
     calendars: dict[tuple[str, str], _Calendar] = {}
     for budget in budgets:
@@ -123,20 +129,6 @@ def _by_wider_scopes(quarters: Quarters, wanted: Iterable[Scope]) -> Quarters:
             if scope in scopes:
                 sums[scope, quarter] += amount
     return sums
-
-
-def _write(moves: Moves) -> None:
-    if not moves:
-        return
-    rows = [(budget, span.start, span.end, amount) for (budget, span), amount in moves.items()]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO controls_budgetperiod (budget_id, starts_at, ends_at, spent)"
-            " SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::numeric[])"
-            " AS t(budget_id, starts_at, ends_at, spent) ORDER BY budget_id, starts_at"
-            " ON CONFLICT (budget_id, starts_at) DO UPDATE SET spent = controls_budgetperiod.spent + EXCLUDED.spent",
-            [list(column) for column in zip(*rows, strict=True)],
-        )
 
 
 def _start(quarter: int) -> datetime:

@@ -4,6 +4,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest
 from django.utils.timezone import now
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -31,17 +32,23 @@ class _Recent:
     keys: ClassVar[dict[str, tuple[float, ApiKey | None]]] = {}
 
 
-def key_of(secret: str) -> ApiKey | None:
+def key_of(secret: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiKey | None:
     """The live key of this secret; None for an unknown or revoked one."""
     digest, moment = digest_of(secret), time.monotonic()
     known = _Recent.keys.get(digest)
     if known and known[0] > moment:
         return known[1]
-    found = ApiKey.objects.find(secret)
+    found = ApiKey.objects.using(using).find(secret)
     if len(_Recent.keys) >= CACHE_LIMIT:
         _Recent.keys.clear()
     _Recent.keys[digest] = (moment + CACHE_SECONDS, found)
     return found
+
+
+def last_known(secret: str) -> ApiKey | None:
+    """The key as it was when it was last looked up, for those who must answer while the database is away."""
+    known = _Recent.keys.get(digest_of(secret))
+    return known[1] if known else None
 
 
 def bearer_token(request: HttpRequest | Request) -> str | None:

@@ -117,7 +117,10 @@ def replay(ids: Sequence[int], *, by: str, at: datetime) -> int:
     """Put dead letters back into the inbox; returns how many were open. Safe to run twice."""
     with transaction.atomic():
         open_letters = DeadLetter.objects.select_for_update().filter(pk__in=ids, replayed_at=None).order_by("pk")
-        rows = [InboxRow(**letter.as_inbox_row()) for letter in open_letters]
+        rows = [
+            InboxRow(**letter.as_inbox_row(), hold_ids=[hold] if (hold := _hold_in(letter.payload)) else [])
+            for letter in open_letters
+        ]
         DeadLetter.objects.filter(pk__in=[letter.pk for letter in open_letters]).update(replayed_at=at, replayed_by=by)
         InboxRow.objects.bulk_create(rows)
         transaction.on_commit(doorbell.ring)
@@ -276,10 +279,11 @@ def _update(claims: list[Claim], moves: str, parameters: dict[str, Any]) -> None
 
 SPLIT = """
 WITH whole AS (DELETE FROM costs_inboxrow WHERE id = %s AND attempts = %s RETURNING *)
-INSERT INTO costs_inboxrow (source, payload, event_count, post_ids, received_at, attempts, errors, last_error)
-SELECT source, '[' || event || ']', 1, array_remove(ARRAY[NULLIF(post_id, '')], NULL), received_at,
+INSERT INTO costs_inboxrow (source, payload, event_count, post_ids, hold_ids, received_at, attempts, errors, last_error)
+SELECT source, '[' || event || ']', 1, array_remove(ARRAY[NULLIF(post_id, '')], NULL),
+       array_remove(ARRAY[NULLIF(hold_id, '')], NULL), received_at,
        attempts - 1, LEAST(errors, attempts - 1), last_error
-FROM whole, unnest(%s::text[], %s::text[]) AS t(event, post_id)
+FROM whole, unnest(%s::text[], %s::text[], %s::text[]) AS t(event, post_id, hold_id)
 """
 
 
@@ -289,8 +293,9 @@ def _split(claim: Claim) -> None:
     if not events:
         return _quarantine(claim, "its payload is no list of events")
     posts = [_text_in(event, "post_id", 255) for event in events]
+    holds = [_hold_in(event) for event in events]
     with connection.cursor() as cursor:
-        cursor.execute(SPLIT, [claim.id, claim.attempts, events, posts])
+        cursor.execute(SPLIT, [claim.id, claim.attempts, events, posts, holds])
 
 
 def _quarantine(claim: Claim, reason: str) -> None:
@@ -320,6 +325,10 @@ def _unread_letter(claim: Claim, payload: str, reason: str) -> DeadLetter:
         reason=reason,
         attempts=claim.attempts,
     )
+
+
+def _hold_in(payload: str) -> str:
+    return _text_in(payload, "hold_id", 100).lower()
 
 
 def _text_in(payload: str, name: str, length: int) -> str:

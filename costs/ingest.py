@@ -29,7 +29,8 @@ LONGEST_ID = 255
 # The bodies come as one text: as an array each of their quotes would be escaped, which took half of the accept.
 ACCEPT = """
 WITH sent AS (
-    SELECT * FROM unnest(%(ids)s::text[], %(digests)s::bytea[], %(posts)s::text[]) AS t(event_id, digest, post_id)
+    SELECT * FROM unnest(%(ids)s::text[], %(digests)s::bytea[], %(posts)s::text[], %(holds)s::text[])
+        AS t(event_id, digest, post_id, hold_id)
 ), whole AS (
     SELECT %(payload)s::text AS payload
 ), fresh AS (
@@ -42,11 +43,12 @@ WITH sent AS (
     FROM whole, json_array_elements(payload::json) WITH ORDINALITY AS t(body, place)
     WHERE body ->> 'event_id' IN (SELECT event_id FROM fresh)
 ), stored AS (
-    INSERT INTO costs_inboxrow (source, payload, event_count, post_ids)
+    INSERT INTO costs_inboxrow (source, payload, event_count, post_ids, hold_ids)
     SELECT %(source)s,
            CASE WHEN count(*) = (SELECT count(*) FROM sent) THEN (SELECT payload FROM whole)
                 ELSE (SELECT payload FROM only_fresh) END,
-           count(*), COALESCE(array_agg(DISTINCT post_id) FILTER (WHERE post_id <> ''), '{}')
+           count(*), COALESCE(array_agg(DISTINCT post_id) FILTER (WHERE post_id <> ''), '{}'),
+           COALESCE(array_agg(DISTINCT lower(hold_id)) FILTER (WHERE hold_id <> ''), '{}')
     FROM sent JOIN fresh USING (event_id)
     HAVING count(*) > 0
 )
@@ -157,6 +159,7 @@ def _store(candidates: list[_Candidate], source: str, using: str) -> set[str]:
         "ids": [candidate.event_id for candidate in candidates],
         "digests": [candidate.digest for candidate in candidates],
         "posts": [candidate.event.post_id or "" for candidate in candidates],
+        "holds": [candidate.event.hold_id or "" for candidate in candidates],
         "payload": f"[{','.join(canonical(candidate.event) for candidate in candidates)}]",
     }
     with connections[using].cursor() as cursor:

@@ -1,5 +1,7 @@
 """The price book of this process, made anew when a row of prices has changed."""
 
+from django.db import DEFAULT_DB_ALIAS
+
 from costs.models import PriceRate, PriceSheet
 from costs.pricing import PriceBook, Sheet
 
@@ -9,12 +11,13 @@ class _Shelf:
     held: tuple[str, PriceBook] | None = None
 
 
-def current_book() -> PriceBook:
+def current_book(*, using: str = DEFAULT_DB_ALIAS) -> PriceBook:
     """One small query decides whether the book at hand, with all that it has resolved, is still right."""
-    stamp, held = PriceRate.objects.stamp(), _Shelf.held
+    rates = PriceRate.objects.using(using)
+    stamp, held = rates.stamp(), _Shelf.held
     if held and held[0] == stamp:
         return held[1]
-    book = PriceBook(rate.as_rate() for rate in PriceRate.objects.all())
+    book = PriceBook(rate.as_rate() for rate in rates.all())
     _Shelf.held = stamp, book
     return book
 

@@ -8,6 +8,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from kombu.entity import Queue
 
+from finops_project.deadline import HastyConnection
 from finops_project.environment import Environment, database
 
 env = Environment()
@@ -75,6 +76,7 @@ TEMPLATES = [
 DATABASE_URL = env.text("DATABASE_URL", "postgresql://finops@127.0.0.1:5432/finops")
 FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 2)
 FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 20, least=1)
+FINOPS_DECISION_POOL_MAX = env.integer("FINOPS_DECISION_POOL_MAX", 4, least=1)
 FINOPS_PGBOUNCER = env.switch("FINOPS_PGBOUNCER", False)
 FINOPS_STATEMENT_TIMEOUT_MS = env.integer("FINOPS_STATEMENT_TIMEOUT_MS", 60_000)
 
@@ -98,10 +100,21 @@ def _connection() -> dict[str, Any]:
     return entry
 
 
+def _hasty_connection() -> dict[str, Any]:
+    """Pooled in every process. More connections answer no faster: they wait for each other's rows and for the disk."""
+    entry = _connection()
+    life = {"timeout": 0.4, "reconnect_timeout": 1, "max_waiting": 100, "connection_class": HastyConnection}
+    entry["OPTIONS"] |= {"connect_timeout": 2, "pool": {"min_size": 0, "max_size": FINOPS_DECISION_POOL_MAX, **life}}
+    entry["CONN_MAX_AGE"] = 0
+    return entry
+
+
 DATABASES = {
     "default": _connection(),
     # The same database on a connection of its own: a cost is kept even when the caller rolls back.
     "inbox": _connection() | {"TEST": {"MIRROR": "default"}},
+    # The same on few connections that never make anybody wait: who asks before a paid call must hear something.
+    "decisions": _hasty_connection() | {"TEST": {"MIRROR": "default"}},
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -205,6 +218,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS},
     },
     "budget-check": {"task": "anomalies.tasks.check_budgets", "schedule": 60.0, "options": {"expires": 55}},
+    "controls-sweep": {"task": "controls.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
     "alert-sweep": {"task": "alerts.tasks.sweep", "schedule": 2.0, "options": {"expires": 5}},
     "heartbeat": {"task": "alerts.tasks.heartbeat", "schedule": 60.0, "options": {"expires": 55}},
     "daily-digest": {
@@ -248,6 +262,8 @@ FINOPS_ACCEPT_OLDEST_DAYS = env.integer("FINOPS_ACCEPT_OLDEST_DAYS", 90, least=1
 FINOPS_COST_EVENT_BATCH_SIZE = env.integer("FINOPS_COST_EVENT_BATCH_SIZE", 1000, least=1)
 FINOPS_MAX_CONCURRENT_TASKS = env.integer("FINOPS_MAX_CONCURRENT_TASKS", 50, least=1)
 FINOPS_WORKER_POOL_SIZE = env.integer("FINOPS_WORKER_POOL_SIZE", 10, least=1)
+# A call whose model has no known price is held at the dearest of its provider, or refused by hard budgets.
+FINOPS_UNKNOWN_MODELS = env.choice("FINOPS_UNKNOWN_MODELS", "hold", {"hold", "deny"})
 FINOPS_INBOX_LEASE_SECONDS = env.integer("FINOPS_INBOX_LEASE_SECONDS", 20, least=1)
 
 

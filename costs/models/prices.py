@@ -1,7 +1,7 @@
 """Prices that the token library does not know, and the sheets that booked lines refer to."""
 
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import connections, models
 from django.db.models.functions import Now
 
 from costs.models.fields import ExactJSONField
@@ -11,7 +11,7 @@ from costs.pricing import Rate, Sheet
 class PriceRateQuerySet(models.QuerySet["PriceRate"]):
     def stamp(self) -> str:
         """Changes with every change of a row, however it came about: what a cached price book is compared with."""
-        with connection.cursor() as cursor:
+        with connections[self.db].cursor() as cursor:
             cursor.execute("SELECT md5(string_agg(row::text, ',' ORDER BY id)) FROM costs_pricerate AS row")
             return cursor.fetchone()[0] or ""
 

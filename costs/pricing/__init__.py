@@ -6,6 +6,7 @@ what has no known price is unpriced with a sentence, never $0.
 """
 
 from costs.pricing.book import PriceBook
+from costs.pricing.catalogue import canonical, context_tokens, dearest, models_of, seller_of
 from costs.pricing.defaults import default_rates
 from costs.pricing.dialects import DIALECTS
 from costs.pricing.library import LIBRARY_VERSION
@@ -24,7 +25,12 @@ __all__ = [
     "Rate",
     "Sheet",
     "UsageError",
+    "canonical",
+    "context_tokens",
+    "dearest",
     "default_rates",
+    "models_of",
     "normalise",
     "plain",
+    "seller_of",
 ]

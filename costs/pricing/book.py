@@ -50,18 +50,29 @@ class PriceBook:
         self, *, cost_type: str, provider: str | None, model: str | None, quantities: Quantities, at: datetime
     ) -> Price:
         """The price at `at`, an aware time: that of the event, not that of the booking."""
-        return self._sheet((cost_type, provider, model, quantities.service_tier), at).price(quantities)
+        return self.tariff((cost_type, provider, model, quantities.service_tier), at).sheet.price(quantities)
 
-    def _sheet(self, names: Names, at: datetime) -> Sheet:
+    def models_with_rates(self, provider: str) -> list[str]:
+        """The models for which a rate of this provider's, or of any provider's, has a price of its own; lower case."""
+        wanted = ("", provider.lower())
+        named = (r.model.lower() for r in self._rates if r.model and (r.provider or "").lower() in wanted)
+        return list(dict.fromkeys(named))
+
+    def changes_of_rates(self) -> set[datetime]:
+        """Every instant at which a rate begins or ends, whatever it is for."""
+        return {edge for rate in self._rates for edge in (rate.effective_from, rate.effective_to) if edge}
+
+    def tariff(self, names: Names, at: datetime) -> Tariff:
+        """What holds at `at` for (cost type, provider, model, served tier), and over which interval."""
         known = self._tariffs.get(names, ())
         for tariff in known:
             if tariff.begin <= at < tariff.end:
-                return tariff.sheet
+                return tariff
         fresh = _Search(self._rates, names, at).tariff()
         if len(self._tariffs) >= CACHE_LIMIT and names not in self._tariffs:
             self._tariffs.clear()
         self._tariffs[names] = (fresh, *known[: _INTERVALS_KEPT - 1])
-        return fresh.sheet
+        return fresh
 
 
 class _Search:

@@ -20,6 +20,7 @@ from genai_prices.types import (
     ClauseEquals,
     ClauseOr,
     ClauseStartsWith,
+    ConditionalPrice,
     MatchLogic,
     ModelInfo,
     ModelPrice,
@@ -33,9 +34,27 @@ from genai_prices.types import (
 LIBRARY_VERSION = f"genai-prices {genai_prices.__version__}"
 
 Constraint = StartDateConstraint | TimeOfDateConstraint | None
+Units = Mapping[str, "UnitPrice"]
 
 _PROVIDERS: Mapping[str, Provider] = {provider.id: provider for provider in _listed_providers}
+PROVIDER_IDS: tuple[str, ...] = tuple(_PROVIDERS)
 _UNIT_SIZES: Mapping[str, int] = {unit["price_key"]: unit["per"] for unit in unit_data.values()}
+
+
+def _every_price(model: ModelInfo) -> Iterator[object]:
+    prices = model.prices if isinstance(model.prices, list) else [model.prices]
+    for each in prices:
+        yield from vars(each.prices if isinstance(each, ConditionalPrice) else each).values()
+
+
+def _context_lengths() -> tuple[int, ...]:
+    """No input, and every number of input tokens from which on some price is another."""
+    found = (price for provider in _listed_providers for model in provider.models for price in _every_price(model))
+    starts = {step.start for price in found if isinstance(price, TieredPrices) for step in price.tiers}
+    return (0, *sorted(start + 1 for start in starts))
+
+
+CONTEXT_LENGTHS = _context_lengths()
 
 # Providers whose one input price covers audio and video where no other is listed; elsewhere a missing
 # price of these is a gap in the list (gpt-4o-audio-preview), not a statement.
@@ -96,6 +115,12 @@ class UnitPrice:
     price: Decimal
     per: int
     steps: tuple[tuple[int, Decimal], ...] = ()
+
+
+def listings(provider_id: str) -> list[Listing]:
+    """All that the provider's own list has; nothing for one that has no list."""
+    provider = _PROVIDERS.get(provider_id)
+    return [Listing(provider_id, provider_id, model) for model in provider.models] if provider else []
 
 
 def provider_of(model: str) -> str | None:

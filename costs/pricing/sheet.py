@@ -80,6 +80,20 @@ class Sheet:
             components.append(_component(REQUESTS, 1, fee, used))
         return Price(_total(components), tuple(components), self)
 
+    def price_of_many(self, sums: Mapping[str, int | Decimal], *, requests: int, context: int) -> Decimal | None:
+        """What many uses come to together that add up to these buckets; None where one of them has no price.
+
+        `requests` of them have tokens, and each has so many input tokens as `context`, or as many as cost the same. It
+        is the sum of their prices, to the last decimal, wherever no single price needed rounding to 12 decimals.
+        """
+        used = {bucket: quantity for bucket, quantity in sums.items() if quantity}
+        if any(bucket not in self.prices for bucket in used):
+            return None
+        components = [_component(bucket, sum_, self.prices[bucket], used, context) for bucket, sum_ in used.items()]
+        if requests and REQUESTS in self.prices:
+            components.append(_component(REQUESTS, requests, self.prices[REQUESTS], used, context))
+        return _total(components)
+
     @cached_property
     def id(self) -> UUID:
         """Made of the content: equal sheets are one sheet, on every machine and for ever."""
@@ -122,14 +136,18 @@ def _bucket_price(found: Mapping[str, Any]) -> BucketPrice:
 
 
 def _component(
-    bucket: str, quantity: int | Decimal, found: BucketPrice, used: Mapping[str, int | Decimal]
+    bucket: str,
+    quantity: int | Decimal,
+    found: BucketPrice,
+    used: Mapping[str, int | Decimal],
+    context: int | None = None,
 ) -> Component:
     unit, tier = found.unit, found.tier
     price = unit.price
     if unit.steps:
-        context = sum(used.get(name, 0) for name in INPUT_BUCKETS)
+        length = sum(used.get(name, 0) for name in INPUT_BUCKETS) if context is None else context
         for start, higher in unit.steps:
-            if context > start:
+            if length > start:
                 price, tier = higher, f"{found.tier}, over {start:,} input tokens"
     amount = EXACT.multiply(price, quantity)
     if unit.per == 1_000_000:

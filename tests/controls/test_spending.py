@@ -269,8 +269,8 @@ class TestOneTransaction:
         assert CostEvent.objects.count() == spent(budget) == 0
         assert InboxRow.objects.exists()
 
-    @pytest.mark.parametrize(("count", "most"), [(0, 2), (1, 3), (100, 3)])
-    def test_a_batch_takes_three_statements_at_most(self, ledger: Ledger, count: int, most: int) -> None:
+    @pytest.mark.parametrize(("count", "most"), [(0, 2), (1, 4), (100, 4)])
+    def test_a_batch_takes_four_statements_at_most(self, ledger: Ledger, count: int, most: int) -> None:
         for number in range(count):
             make_budget(persona_id=f"p{number % 7}", timezone=["UTC", "Asia/Kathmandu"][number % 2])
         events = [

@@ -1,0 +1,166 @@
+"""The decision over HTTP, and the ends of its hold.
+
+A decision is asked for before every paid call, and REST framework alone would take longer than Postgres: this view
+reads key and body itself. Its schema, its errors and its scope are those of all others.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.timezone import now
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from controls import bodies, decisions, documentation_decisions, holds
+from controls.bodies_decisions import DecisionBody, Extension
+from controls.decisions import Decision
+from controls.holds import DECISIONS
+from controls.models import Hold
+from costs import auth
+from costs.api import KeyedView
+from costs.auth import ApiKeyAuthentication
+from costs.envelope import body_of
+from costs.models import ApiKey, Scope
+from costs.problems import Problem, invalid, problem_of
+from costs.rendering import encode
+
+JSON = "application/json"
+
+
+class DecisionView(KeyedView):
+    required_scope = Scope.DECISIONS_WRITE
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST":
+            return super().dispatch(request, *args, **kwargs)
+        try:
+            decision = _decided(request)
+        except Exception as error:
+            # The same answers as REST framework's handler gives; what is our own fault goes on to Django's.
+            problem = problem_of(error)
+            if problem is None:
+                raise
+            return problem.response()
+        return HttpResponse(encode(_rendered(decision)), content_type=JSON)
+
+    @extend_schema(**documentation_decisions.DECIDE)
+    def post(self, request: Request) -> Response:
+        """May this call be made, with which model, and what is reserved for it? Always 200."""
+        raise AssertionError("dispatch answers")
+
+
+class HoldView(KeyedView):
+    """The hold of a decision, for the key that asked for it."""
+
+    required_scope = Scope.DECISIONS_WRITE
+
+    def _require(self, request: Request, hold_id: UUID) -> None:
+        key = self.key_of(request)
+        visible = Hold.objects.using(DECISIONS).seen_by(key.visible_personas).filter(pk=hold_id, source=key.source)
+        if not visible.exists():
+            raise Problem(404, f"No hold {hold_id} is known.")
+
+
+class ReleaseView(HoldView):
+    @extend_schema(**documentation_decisions.RELEASE)
+    def post(self, request: Request, hold_id: UUID) -> Response:
+        """Give a hold back: no call was made. Safe to do twice; once its event was accepted nothing happens."""
+        self._require(request, hold_id)
+        hold = holds.release(hold_id, at=now(), by=f"key {self.key_of(request)}")
+        return Response(_hold(hold))
+
+
+class ExtendView(HoldView):
+    @extend_schema(**documentation_decisions.EXTEND)
+    def post(self, request: Request, hold_id: UUID) -> Response:
+        """Let a hold last until so many seconds from now, never shorter than it does, and 24 hours at most in all."""
+        self._require(request, hold_id)
+        body = bodies.read(body_of(request._request), Extension)
+        try:
+            hold = holds.extend(hold_id, timedelta(seconds=body.ttl_seconds), at=now())
+        except holds.Closed:
+            raise Problem(409, "This hold has ended: ask for another decision.") from None
+        return Response(_hold(hold))
+
+
+def _decided(request: HttpRequest) -> Decision:
+    key, at = _key(request), now()
+    call = bodies.read(body_of(request), DecisionBody).call(key.source)
+    if key.visible_personas is not None and call.persona_id not in key.visible_personas:
+        raise invalid("persona_id", "must be a persona of this key, which is bound")
+    return decisions.decide(call, at=at)
+
+
+def _key(request: HttpRequest) -> ApiKey:
+    """Raises Problem, AuthenticationFailed."""
+    secret = auth.bearer_token(request)
+    key = _known(secret) if secret else None
+    if key is None:
+        raise _nobody(request)
+    if not key.allows(Scope.DECISIONS_WRITE):
+        raise Problem(403, f"This API key lacks the scope {Scope.DECISIONS_WRITE}.")
+    if key.rate_limit is not None and (waiting := key.wait(now())):
+        seconds = max(1, round(waiting.total_seconds()))
+        raise Problem(429, f"Request was throttled. Expected available in {seconds} seconds.", headers=_after(seconds))
+    return key
+
+
+def _after(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}
+
+
+def _known(secret: str) -> ApiKey | None:
+    """While the database is away the key counts as it was last known: a decision is due all the same."""
+    if not decisions.is_resting():
+        try:
+            return auth.key_of(secret, using=DECISIONS)
+        except (DatabaseError, InterfaceError):
+            decisions.rest()
+    known = auth.last_known(secret)
+    if known is None:
+        raise Problem(503, "The database is away, and this key is not known yet.", headers=_after(1))
+    return known
+
+
+def _nobody(request: HttpRequest) -> AuthenticationFailed:
+    said = "The API key is unknown or revoked; send Authorization: Bearer <key>."
+    error = AuthenticationFailed(said)
+    error.auth_header = ApiKeyAuthentication().authenticate_header(Request(request))  # type: ignore[attr-defined]
+    return error
+
+
+def _rendered(found: Decision) -> dict[str, Any]:
+    budget, control, suggestion = found.budget, found.control, found.suggestion
+    return {
+        "decision": found.decision,
+        "model": found.model,
+        "hold_id": str(found.hold_id) if found.hold_id else None,
+        "reason": found.reason,
+        "detail": found.detail,
+        "retry_after": found.retry_after,
+        "remaining": found.remaining,
+        "resets_at": found.resets_at,
+        "suggestion": {"model": suggestion.model, "saves": suggestion.saves} if suggestion else None,
+        "estimate": found.estimate,
+        "expires_at": found.expires_at,
+        "budget": {"id": budget.id, "name": budget.name, "allowed": budget.allowed} if budget else None,
+        "control": None
+        if control is None
+        else {
+            "level": control.level,
+            "per_minute": control.per_minute,
+            "until": control.until,
+            "override_id": control.override_id,
+        },
+        "observed": found.observed or None,
+    }
+
+
+def _hold(hold: Hold) -> dict[str, datetime | str | Any]:
+    return {"hold_id": str(hold.pk), "state": hold.state, "amount": hold.amount, "expires_at": hold.expires_at}

@@ -1,0 +1,293 @@
+"""The decision before a paid call: allow, throttle, switch or deny, with the estimate reserved when it is let in.
+
+All of it is one statement on Postgres' clock (controls_decide, migration 0006). What is read beforehand, prices and
+model lists, is at most a second old. While Postgres does not answer, `outage` decides by what was last known.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connections
+
+from controls import balances, holds, outage, switches
+from controls.estimates import Call, Estimate, estimates
+from controls.holds import DECISIONS
+from controls.models import Budget
+from controls.switches import Lists
+from costs.events import new_id
+from costs.prices import current_book
+from costs.pricing import PriceBook
+
+log = logging.getLogger(__name__)
+
+READ_EVERY = 1.0
+# So long after a failure nobody waits for Postgres again.
+REST_SECONDS = 1.0
+# A period that begins needs its row first; another may begin meanwhile.
+MOST_TRIES = 3
+
+
+class Verdict(StrEnum):
+    ALLOW = "allow"
+    THROTTLE = "throttle"
+    SWITCH = "switch"
+    DENY = "deny"
+
+
+class Reason(StrEnum):
+    WITHIN_BUDGET = "within_budget"
+    NO_BUDGET = "no_budget"
+    SWITCHED = "switched"
+    THROTTLED = "throttled"
+    PAUSED = "paused"
+    BUDGET = "budget"
+    UNKNOWN_MODEL = "unknown_model"
+    OVERRIDE = "override"
+    DATABASE_AWAY = "database_away"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSeen:
+    """The budget that decided, or the tightest of those that the call counts in. Amounts in US dollars."""
+
+    id: int
+    name: str
+    allowed: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSeen:
+    """Where the breaker stands for the persona, or the override that overrules it."""
+
+    level: str
+    per_minute: int | None
+    until: datetime | None
+    override_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A cheaper model, and what it saves of the estimate in US dollars."""
+
+    model: str
+    saves: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`model` is the one to use. A hold exists for what is let in, but not while the database is away.
+
+    `retry_after` is in seconds, `remaining` what the budget has left after this call, in US dollars.
+    """
+
+    decision: Verdict
+    model: str
+    reason: Reason
+    detail: str
+    estimate: Decimal
+    hold_id: UUID | None = None
+    expires_at: datetime | None = None
+    retry_after: Decimal | None = None
+    remaining: Decimal | None = None
+    resets_at: datetime | None = None
+    suggestion: Suggestion | None = None
+    budget: BudgetSeen | None = None
+    control: ControlSeen | None = None
+    observed: str = ""
+
+    @property
+    def is_let_in(self) -> bool:
+        return self.decision in (Verdict.ALLOW, Verdict.SWITCH)
+
+
+class _Answer(NamedTuple):
+    """A row of controls_decide."""
+
+    decision: str | None
+    reason: str | None
+    at: datetime
+    used: int
+    waits: Any
+    missing: list[int]
+    budget_id: int | None
+    budget_name: str | None
+    allowed: Decimal | None
+    remaining: Decimal | None
+    resets_at: datetime | None
+    fits: bool
+    level: str
+    per_minute: int | None
+    level_until: datetime | None
+    observed: str
+    override_id: int | None
+
+
+class _Read:
+    """Prices and lists, read at most once a second in each process; older only while Postgres is away."""
+
+    prices: PriceBook | None = None
+    lists: Lists = {}
+    stale_at = 0.0
+    away_until = 0.0
+
+
+def decide(call: Call, *, at: datetime, clock: datetime | None = None) -> Decision:
+    """Decide about the call, and reserve its estimate when it is let in. Never raises for a database that is away.
+
+    Prices go by `at`; budgets, holds and rates by Postgres' clock, in whose place tests put their own `clock`.
+    """
+    if not is_resting():
+        try:
+            return _decide(call, at, clock)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("decided without the database: %s", type(error.__cause__ or error).__name__)
+            rest()
+        finally:
+            # Back to the pool: others wait for it, and this one is not needed before the next call.
+            if not connections[DECISIONS].in_atomic_block:
+                connections[DECISIONS].close()
+    return _without_database(call, at)
+
+
+def is_resting() -> bool:
+    """Whether Postgres failed to answer within the last second: then nobody waits for it."""
+    return time.monotonic() < _Read.away_until
+
+
+def rest() -> None:
+    _Read.away_until = time.monotonic() + REST_SECONDS
+
+
+def forget() -> None:
+    """For tests, and for whoever has just changed prices or lists."""
+    _Read.stale_at = _Read.away_until = 0.0
+
+
+def _decide(call: Call, at: datetime, clock: datetime | None) -> Decision:
+    _refresh()
+    assert _Read.prices is not None, "just read"
+    known = estimates(call, at=at, prices=_Read.prices, lists=_Read.lists)
+    hold_id = UUID(new_id(at))
+    answer = _asked(call, known, hold_id, clock)
+    if answer.reason == Reason.BUDGET and holds.expire(answer.at, using=DECISIONS):
+        # Whoever sweeps may be away: what nobody came for must not turn others down.
+        answer = _asked(call, known, hold_id, clock)
+    return _decision(call, known, answer, hold_id)
+
+
+def _refresh() -> None:
+    moment = time.monotonic()
+    if moment >= _Read.stale_at:
+        _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
+        _Read.stale_at = moment + READ_EVERY
+        outage.remember(using=DECISIONS)
+
+
+DECIDE = "SELECT * FROM controls_decide(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+def _asked(call: Call, known: Sequence[Estimate], hold_id: UUID, clock: datetime | None) -> _Answer:
+    names = [call.persona_id, call.post_id, call.operation]
+    columns = zip(*((e.model, e.provider, e.cost_type, e.amount) for e in known), strict=True)
+    is_refused = not known[0].is_known and settings.FINOPS_UNKNOWN_MODELS == "deny"
+    parameters: list[Any] = [clock, hold_id, call.source, *names, *map(list, columns)]
+    parameters += [call.input_tokens, call.output_tokens, call.life, is_refused, _key(*names, call.model)]
+    for _ in range(MOST_TRIES):
+        with connections[DECISIONS].cursor() as cursor:
+            cursor.execute(DECIDE, parameters)
+            answer = _Answer(*cursor.fetchone())
+        if not answer.missing:
+            break
+        found = Budget.objects.using(DECISIONS).filter(pk__in=answer.missing)
+        balances.begin([(budget.pk, budget.span_at(answer.at)) for budget in found], using=DECISIONS)
+    return answer
+
+
+def _key(*names: str) -> bytes:
+    """Of what makes it the same call when it asks again."""
+    return hashlib.blake2b("\0".join(names).encode(), digest_size=16).digest()
+
+
+def _decision(call: Call, known: Sequence[Estimate], answer: _Answer, hold_id: UUID) -> Decision:
+    verdict, used = Verdict(answer.decision or ""), known[answer.used - 1]
+    is_let_in = verdict in (Verdict.ALLOW, Verdict.SWITCH)
+    return Decision(
+        decision=verdict,
+        model=used.model,
+        reason=Reason(answer.reason or ""),
+        detail=_detail(call, known, answer),
+        estimate=used.amount,
+        hold_id=hold_id if is_let_in else None,
+        expires_at=answer.at + call.life if is_let_in else None,
+        retry_after=None if answer.waits is None else Decimal(str(round(answer.waits.total_seconds(), 3))),
+        remaining=answer.remaining,
+        resets_at=answer.resets_at,
+        suggestion=_suggestion(known, answer),
+        budget=_budget(answer),
+        control=_control(answer),
+        observed=answer.observed,
+    )
+
+
+def _suggestion(known: Sequence[Estimate], answer: _Answer) -> Suggestion | None:
+    """A cheaper model helps who was let in with the dear one, and who was refused for want of money."""
+    if len(known) < 2 or answer.used == 2 or not (answer.decision == Verdict.ALLOW or answer.fits):
+        return None
+    return Suggestion(known[1].model, known[0].amount - known[1].amount)
+
+
+def _budget(answer: _Answer) -> BudgetSeen | None:
+    if answer.budget_id is None:
+        return None
+    return BudgetSeen(answer.budget_id, answer.budget_name or "", answer.allowed or Decimal(0))
+
+
+def _control(answer: _Answer) -> ControlSeen | None:
+    if answer.level == "closed" and answer.override_id is None:
+        return None
+    return ControlSeen(answer.level, answer.per_minute, answer.level_until, answer.override_id)
+
+
+def _detail(call: Call, known: Sequence[Estimate], answer: _Answer) -> str:
+    who, cost = call.persona_id or "everybody", f"${known[answer.used - 1].amount.normalize():f}"
+    match answer.reason:
+        case Reason.OVERRIDE:
+            return f"Override {answer.override_id} lets nothing through for {who}."
+        case Reason.PAUSED:
+            return f"{who} is paused by the breaker until {answer.level_until:%Y-%m-%d %H:%M:%S} UTC."
+        case Reason.THROTTLED:
+            return f"{who} is throttled to {answer.per_minute} requests a minute."
+        case Reason.BUDGET:
+            left = max(answer.remaining or Decimal(0), Decimal(0)).normalize()
+            return f"The hard budget {answer.budget_name} has ${left:f} left, and this call may cost {cost}."
+        case Reason.UNKNOWN_MODEL:
+            return f"What {call.model} costs is not known, and the budget {answer.budget_name} is hard."
+        case Reason.SWITCHED:
+            return f"The breaker has {who} use {known[1].model} in place of {call.model}."
+        case Reason.NO_BUDGET:
+            return f"No budget counts this call, which may cost {cost}."
+    unknown = "" if known[0].is_known else f" at the dearest price known, since that of {call.model} is not"
+    return f"The call may cost {cost}{unknown}, and is within the budget {answer.budget_name}."
+
+
+def _without_database(call: Call, at: datetime) -> Decision:
+    prices = _Read.prices or PriceBook()
+    known = estimates(call, at=at, prices=prices, lists=_Read.lists)
+    ruling = outage.rule(call, known[0], at=at)
+    return Decision(
+        decision=Verdict.ALLOW if ruling.is_let_in else Verdict.DENY,
+        model=call.model,
+        reason=Reason.DATABASE_AWAY,
+        detail=ruling.detail,
+        estimate=known[0].amount,
+        retry_after=None if ruling.is_let_in else Decimal(int(REST_SECONDS)),
+    )

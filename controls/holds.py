@@ -1,0 +1,264 @@
+"""Holds end: settled by the event that carries their id, released by their caller, or expired by the sweep.
+
+A hold's row is locked before the periods of its budgets, by whoever ends it. An event that was accepted keeps its hold
+until it is booked: neither release nor sweep touches that one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+
+from controls import balances
+from controls.balances import Move, Period
+from controls.models import Hold
+from controls.models.holds import LONGEST_LIFE
+from costs.booking import ADJUSTMENT, Line
+from costs.prices import current_book
+from costs.pricing import Quantities
+
+DECISIONS = "decisions"
+AT_ONCE = 500
+ZERO = Decimal(0)
+State = Hold.State
+
+
+class Closed(Exception):
+    """The hold has ended, or its event was accepted: it cannot be extended."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A hold's row while lines are laid to it."""
+
+    id: UUID
+    source: str
+    persona_id: str
+    cost_type: str
+    provider: str
+    asked_model: str
+    model: str
+    amount: Decimal
+    budget_ids: list[int]
+    period_starts: list[datetime]
+    state: str
+    event_id: str
+    actual: Decimal | None
+    asked_actual: Decimal | None
+    pending: Decimal
+    overrun: Decimal
+
+    @property
+    def periods(self) -> list[Period]:
+        return list(zip(self.budget_ids, self.period_starts, strict=True))
+
+
+LOCK = """
+SELECT id, source, persona_id, cost_type, provider, asked_model, model, amount, budget_ids, period_starts, state,
+       event_id, actual, asked_actual, pending, overrun
+FROM controls_hold WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+"""
+KEEP = """
+UPDATE controls_hold AS h SET state = t.state, closed_at = COALESCE(h.closed_at, %s), event_id = t.event_id,
+    actual = t.actual, asked_actual = t.asked_actual, pending = t.pending, overrun = t.overrun
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
+    AS t(id, state, event_id, actual, asked_actual, pending, overrun)
+WHERE h.id = t.id
+"""
+
+
+def settle(lines: Sequence[Line], *, at: datetime) -> dict[Period, Move]:
+    """Lay the lines to the holds that they name, in the drain's transaction; what it moves in their budgets.
+
+    A hold settles only for its own persona and source: what names a foreign one is booked and moves no hold.
+    """
+    named = [(hold_id, line) for line in lines if (hold_id := _uuid(line.hold_id))]
+    if not named:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [sorted({hold_id for hold_id, _ in named})])
+        held = {row[0]: _Held(*row) for row in cursor.fetchall()}
+    moves: dict[Period, Move] = defaultdict(Move)
+    touched: dict[UUID, _Held] = {}
+    for hold_id, line in named:
+        hold = held.get(hold_id)
+        if hold and (hold.source, hold.persona_id) == (line.source, line.persona_id or ""):
+            _lay(line, hold, moves)
+            touched[hold.id] = hold
+    _keep(touched.values(), at)
+    return moves
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _lay(line: Line, hold: _Held, moves: dict[Period, Move]) -> None:
+    before = (hold.amount if hold.state == State.OPEN else ZERO, hold.pending, hold.overrun)
+    if line.entry_type == ADJUSTMENT:
+        _correct(hold, line)
+    elif hold.event_id:
+        # One hold, two events: only the first was reserved for.
+        hold.overrun += line.cost_amount or ZERO
+    else:
+        _take(hold, line)
+    after = (hold.amount if hold.state == State.OPEN else ZERO, hold.pending, hold.overrun)
+    held, pending, overrun = (new - old for new, old in zip(after, before, strict=True))
+    for period in hold.periods:
+        move = moves[period]
+        move.held, move.pending, move.overrun = move.held + held, move.pending + pending, move.overrun + overrun
+
+
+def _take(hold: _Held, line: Line) -> None:
+    """The event has come. What nothing is reserved for any more, since it comes late, is all overrun."""
+    reserved = hold.amount if hold.state == State.OPEN else ZERO
+    is_open, hold.event_id = hold.state == State.OPEN, line.event_id
+    if line.cost_amount is None:
+        # An invented model name must not spend without limit.
+        hold.pending = hold.amount
+        hold.state = State.UNPRICED if is_open else hold.state
+        return
+    larger = max(line.cost_amount, line.computed_amount or ZERO)
+    hold.actual, hold.asked_actual = larger, _asked(hold, line)
+    hold.pending = larger - line.cost_amount
+    hold.overrun += max(line.cost_amount - reserved, ZERO)
+    hold.state = State.SETTLED if is_open else hold.state
+
+
+def _correct(hold: _Held, line: Line) -> None:
+    """An adjustment: one that gives an event its first price ends the estimate that was counted for it."""
+    if hold.event_id != line.event_id or not line.cost_amount:
+        return
+    if line.unpriced == -1:
+        reserved = hold.amount if hold.state == State.UNPRICED else ZERO
+        hold.actual, hold.asked_actual, hold.pending = line.cost_amount, _asked(hold, line), ZERO
+        hold.overrun += max(line.cost_amount - reserved, ZERO)
+        hold.state = State.SETTLED if hold.state == State.UNPRICED else hold.state
+    elif hold.actual is not None:
+        hold.actual += line.cost_amount
+
+
+def _asked(hold: _Held, line: Line) -> Decimal | None:
+    """What these tokens had cost with the model that was asked for."""
+    if hold.asked_model == hold.model or line.quantities is None:
+        return None
+    prices, counted = current_book(), Quantities(line.quantities, line.service_tier)
+    for cost_type, provider in ((hold.cost_type, hold.provider or None), ("", None)):
+        price = prices.price(
+            cost_type=cost_type, provider=provider, model=hold.asked_model, quantities=counted, at=line.timestamp
+        )
+        if price.amount is not None:
+            return price.amount
+    return None
+
+
+def _keep(holds: Iterable[_Held], at: datetime) -> None:
+    rows = [(h.id, h.state, h.event_id, h.actual, h.asked_actual, h.pending, h.overrun) for h in holds]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(KEEP, [at, *(list(column) for column in zip(*rows, strict=True))])
+
+
+def release(hold_id: UUID, *, at: datetime, by: str = "", using: str = DECISIONS) -> Hold:
+    """Give the money back: no call was made. Safe to do twice; nothing happens to one whose event was accepted.
+
+    Raises Hold.DoesNotExist.
+    """
+    with transaction.atomic(using=using):
+        hold = Hold.objects.using(using).select_for_update().get(pk=hold_id)
+        if hold.state == State.OPEN and not _is_accepted(hold, using):
+            _close([hold], State.RELEASED, at=at, by=by, using=using)
+    return hold
+
+
+def extend(hold_id: UUID, life: timedelta, *, at: datetime, using: str = DECISIONS) -> Hold:
+    """Let it hold until `life` from now, never shorter than it does, and at most for 24 hours in all.
+
+    Raises Hold.DoesNotExist, Closed.
+    """
+    with transaction.atomic(using=using):
+        hold = Hold.objects.using(using).select_for_update().get(pk=hold_id)
+        if hold.state != State.OPEN or hold.expires_at <= at:
+            raise Closed
+        hold.expires_at = max(hold.expires_at, min(at + life, hold.created_at + LONGEST_LIFE))
+        hold.save(using=using, update_fields=["expires_at"])
+    return hold
+
+
+def write_off(hold_id: UUID, *, actor: str, at: datetime) -> Hold:
+    """A person says that what still counts of it was never spent. Safe to do twice. Raises Hold.DoesNotExist."""
+    with transaction.atomic():
+        hold = Hold.objects.select_for_update().get(pk=hold_id)
+        if hold.pending:
+            moves = {period: Move(pending=-hold.pending) for period in _periods(hold)}
+            hold.pending, hold.closed_by = ZERO, actor[:200]
+            hold.state = State.WRITTEN_OFF if hold.state == State.UNPRICED else hold.state
+            hold.save(update_fields=["pending", "state", "closed_by"])
+            balances.move(moves)
+    return hold
+
+
+def expire(at: datetime, *, most: int = AT_ONCE, using: str = DEFAULT_DB_ALIAS) -> int:
+    """Give back what nobody came for in time; the rows stay as evidence. Returns how many these were."""
+    with transaction.atomic(using=using):
+        overdue = Hold.objects.using(using).open().filter(expires_at__lte=at).order_by("expires_at")
+        found = list(overdue.select_for_update(skip_locked=True)[:most])
+        accepted = _accepted(found, using)
+        abandoned = [hold for hold in found if str(hold.pk) not in accepted]
+        _close(abandoned, State.EXPIRED, at=at, by="", using=using)
+    return len(abandoned)
+
+
+def _close(holds: Sequence[Hold], state: State, *, at: datetime, by: str, using: str) -> None:
+    moves: dict[Period, Move] = defaultdict(Move)
+    ended = {"state": state, "closed_at": at, "closed_by": by[:200]}
+    for hold in holds:
+        for name, value in ended.items():
+            setattr(hold, name, value)
+        for period in _periods(hold):
+            moves[period].held -= hold.amount
+    Hold.objects.using(using).filter(pk__in=[hold.pk for hold in holds]).update(**ended)
+    balances.move(moves, using=using)
+
+
+def _periods(hold: Hold) -> list[Period]:
+    return list(zip(hold.budget_ids, hold.period_starts, strict=True))
+
+
+def _is_accepted(hold: Hold, using: str) -> bool:
+    return bool(_accepted([hold], using))
+
+
+ACCEPTED = """
+SELECT DISTINCT named FROM costs_inboxrow, unnest(hold_ids) AS named
+WHERE hold_ids <> '{}' AND hold_ids && %s::varchar[] AND named = ANY(%s)
+"""
+
+
+def _accepted(holds: Sequence[Hold], using: str) -> set[str]:
+    """The ids of those whose event waits in the inbox."""
+    ids = [str(hold.pk) for hold in holds]
+    if not ids:
+        return set()
+    with connections[using].cursor() as cursor:
+        cursor.execute(ACCEPTED, [ids, ids])
+        return {named for (named,) in cursor.fetchall()}
+
+
+KEPT = timedelta(days=3)
+KEPT_AS_EVIDENCE = timedelta(days=90)
+
+
+def forget(at: datetime) -> int:
+    """Delete rows that nobody asks for any more: what ended as it should after 3 days, evidence after 90."""
+    done = Hold.objects.filter(created_at__lt=at - KEPT, pending=0, overrun=0, observed="")
+    plain = done.filter(state__in=[State.SETTLED, State.RELEASED]).exclude(pk__in=Hold.objects.switched())
+    old = Hold.objects.filter(created_at__lt=at - KEPT_AS_EVIDENCE, pending=0).exclude(state=State.OPEN)
+    return plain._raw_delete(plain.db) + old._raw_delete(old.db)

@@ -1,0 +1,241 @@
+"""The decision as one function: who may spend is read, judged and reserved on Postgres' clock, in one round trip."""
+
+from django.db import migrations
+
+# The budgets that count a call: the present period of each, and of hard ones those before it whose holds may yet be
+# settled by lines of this one. `missing` ones have no row for the present period.
+BUDGETS = """
+CREATE FUNCTION controls_budgets_of(
+    p_persona text, p_model text, p_cost_type text, p_at timestamptz,
+    OUT budget_id bigint, OUT starts_at timestamptz, OUT is_present boolean
+) RETURNS SETOF record LANGUAGE sql STABLE ROWS 4 AS $$
+    SELECT b.id, p.starts_at, COALESCE(p.ends_at > p_at, true)
+    FROM controls_budget b
+    LEFT JOIN controls_budgetperiod p ON p.budget_id = b.id AND p.starts_at <= p_at
+        AND p.starts_at > p_at - interval '40 days'
+        AND (p.ends_at > p_at OR (b.hard AND p.held > 0 AND p.ends_at > p_at - interval '1 day'))
+    WHERE b.persona_id IN ('', p_persona) AND b.model IN ('', p_model) AND b.cost_type IN ('', p_cost_type)
+      AND b.ended_at IS NULL
+$$;
+
+CREATE FUNCTION controls_increase_of(p_budget bigint, p_at timestamptz)
+RETURNS numeric LANGUAGE sql STABLE AS $$
+    SELECT COALESCE(sum(amount), 0) FROM controls_budgetincrease
+    WHERE budget_id = p_budget AND starts_at <= p_at AND expires_at > p_at AND ended_at IS NULL
+$$;
+"""
+
+# p_models, p_providers, p_cost_types and p_amounts: first the call as asked, then the cheaper one if there is any.
+# Locks come in the order that all who move budgets keep: periods by budget and start, then the control row. A period
+# that has no row yet is named in `missing`, and nothing is decided.
+DECIDE = """
+CREATE FUNCTION controls_decide(
+    p_at timestamptz, p_hold uuid, p_source text, p_persona text, p_post text, p_operation text,
+    p_models text[], p_providers text[], p_cost_types text[], p_amounts numeric[],
+    p_input_tokens bigint, p_output_tokens bigint, p_life interval, p_refuse_hard boolean, p_key bytea,
+    OUT decision text, OUT reason text, OUT at timestamptz, OUT used int, OUT waits interval,
+    OUT missing bigint[], OUT budget_id bigint, OUT budget_name text, OUT allowed numeric, OUT remaining numeric,
+    OUT resets_at timestamptz, OUT fits boolean, OUT level text, OUT per_minute int, OUT level_until timestamptz,
+    OUT observed text, OUT override_id bigint
+) LANGUAGE plpgsql SET lock_timeout = '400ms' AS $$
+#variable_conflict use_column
+DECLARE
+    v_control controls_control%ROWTYPE;
+    v_override text;
+    v_gap interval;
+    v_ids bigint[];
+    v_starts timestamptz[];
+    v_present_ids bigint[] := '{}';
+    v_present_starts timestamptz[] := '{}';
+    v_period record;
+    v_before numeric := 0;
+    v_left numeric;
+    v_amount numeric;
+    v_is_refused boolean := false;
+    v_is_hard boolean := false;
+BEGIN
+    at := COALESCE(p_at, clock_timestamp());
+    used := 1;
+    observed := '';
+    missing := '{}';
+    fits := false;
+    level := 'closed';
+
+    SELECT o.kind, o.id INTO v_override, override_id FROM controls_override o
+    WHERE o.persona_id IN ('', p_persona) AND o.ended_at IS NULL AND o.starts_at <= at AND o.expires_at > at
+    ORDER BY o.kind <> 'force_open', o.persona_id = '', o.id LIMIT 1;
+
+    IF v_override IS NULL THEN
+        SELECT * INTO v_control FROM controls_control c WHERE c.persona_id = p_persona AND c.level <> 'closed';
+        IF FOUND THEN
+            -- A pause that is over is a trial, as long as the pause was, even if nobody is there to say so.
+            level := CASE
+                WHEN v_control.expires_at > at THEN v_control.level
+                WHEN v_control.level = 'pause'
+                    AND v_control.expires_at + (v_control.expires_at - v_control.since) > at THEN 'half_open'
+                ELSE 'closed' END;
+        END IF;
+    END IF;
+    IF level <> 'closed' THEN
+        level_until := v_control.expires_at;
+        per_minute := v_control.per_minute;
+        IF level IN ('throttle', 'switch', 'half_open') AND per_minute IS NOT NULL THEN
+            v_gap := interval '1 minute' / per_minute;
+        END IF;
+    END IF;
+
+    <<admission>>
+    BEGIN
+        IF v_override = 'force_open' THEN
+            decision := 'deny';
+            reason := 'override';
+            EXIT admission;
+        END IF;
+        IF level = 'pause' THEN
+            IF v_control.is_observing THEN
+                observed := 'deny';
+            ELSE
+                decision := 'deny';
+                reason := 'paused';
+                waits := v_control.expires_at - at;
+                EXIT admission;
+            END IF;
+        END IF;
+        -- A look without a lock: who is turned away here anyway makes nobody wait.
+        IF v_gap IS NOT NULL AND v_control.next_free_at > at AND NOT v_control.is_observing THEN
+            decision := 'throttle';
+            reason := 'throttled';
+            waits := v_control.next_free_at - at;
+            EXIT admission;
+        END IF;
+        IF level IN ('switch', 'half_open') AND cardinality(p_models) > 1 THEN
+            IF v_control.is_observing THEN
+                observed := 'switch';
+            ELSE
+                used := 2;
+            END IF;
+        END IF;
+        v_amount := p_amounts[used];
+
+        SELECT array_agg(f.budget_id) FILTER (WHERE f.starts_at IS NOT NULL),
+               array_agg(f.starts_at) FILTER (WHERE f.starts_at IS NOT NULL),
+               COALESCE(array_agg(DISTINCT f.budget_id) FILTER (WHERE NOT f.has_row), '{}')
+        INTO v_ids, v_starts, missing
+        FROM (
+            SELECT b.budget_id, b.starts_at,
+                   bool_or(b.starts_at IS NOT NULL AND b.is_present) OVER (PARTITION BY b.budget_id) AS has_row
+            FROM controls_budgets_of(p_persona, p_models[used], p_cost_types[used], at) b
+        ) f;
+        IF missing <> '{}' THEN
+            RETURN;
+        END IF;
+
+        FOR v_period IN
+            SELECT p.budget_id, p.starts_at, p.ends_at, p.spent, p.held, p.pending, b.name, b.hard,
+                   b."limit" + controls_increase_of(b.id, at) AS allowed
+            FROM unnest(v_ids, v_starts) AS t(id, start)
+            JOIN controls_budgetperiod p ON p.budget_id = t.id AND p.starts_at = t.start
+            JOIN controls_budget b ON b.id = t.id
+            ORDER BY p.budget_id, p.starts_at FOR UPDATE OF p
+        LOOP
+            IF v_period.ends_at <= at THEN
+                v_before := v_before + v_period.held;
+                CONTINUE;
+            END IF;
+            v_left := v_period.allowed - v_period.spent - v_period.held - v_period.pending - v_before;
+            v_before := 0;
+            v_present_ids := v_present_ids || v_period.budget_id;
+            v_present_starts := v_present_starts || v_period.starts_at;
+            IF v_period.hard AND (v_amount > v_left OR p_refuse_hard) THEN
+                v_is_refused := true;
+            END IF;
+            -- Told is what binds: a hard budget before a soft one, then the one with the least left.
+            IF budget_id IS NULL OR (v_period.hard AND NOT v_is_hard)
+                    OR (v_period.hard = v_is_hard AND v_left < remaining) THEN
+                budget_id := v_period.budget_id;
+                budget_name := v_period.name;
+                allowed := v_period.allowed;
+                remaining := v_left;
+                resets_at := v_period.ends_at;
+                v_is_hard := v_period.hard;
+            END IF;
+        END LOOP;
+        IF v_is_refused THEN
+            decision := 'deny';
+            reason := CASE WHEN p_refuse_hard THEN 'unknown_model' ELSE 'budget' END;
+            waits := resets_at - at;
+            EXIT admission;
+        END IF;
+
+        IF v_gap IS NOT NULL THEN
+            UPDATE controls_control c SET next_free_at = at + v_gap
+            WHERE c.persona_id = p_persona AND (c.next_free_at IS NULL OR c.next_free_at <= at);
+            IF NOT FOUND AND v_control.is_observing THEN
+                observed := 'throttle';
+            ELSIF NOT FOUND THEN
+                decision := 'throttle';
+                reason := 'throttled';
+                SELECT c.next_free_at - at INTO waits FROM controls_control c WHERE c.persona_id = p_persona;
+                EXIT admission;
+            END IF;
+        END IF;
+
+        UPDATE controls_budgetperiod p SET held = p.held + v_amount
+        FROM unnest(v_present_ids, v_present_starts) AS t(id, start)
+        WHERE p.budget_id = t.id AND p.starts_at = t.start;
+        INSERT INTO controls_hold (
+            id, source, persona_id, post_id, operation, cost_type, provider, asked_model, model,
+            input_tokens, output_tokens, amount, asked_amount, budget_ids, period_starts, observed,
+            state, created_at, expires_at, closed_by, event_id, pending, overrun
+        ) VALUES (
+            p_hold, p_source, p_persona, p_post, p_operation, p_cost_types[used], p_providers[used], p_models[1],
+            p_models[used], p_input_tokens, p_output_tokens, v_amount, p_amounts[1], v_present_ids, v_present_starts,
+            observed, 'open', at, at + p_life, '', '', 0, 0
+        );
+        UPDATE controls_refusal SET admitted_at = at WHERE key = p_key AND admitted_at IS NULL;
+        remaining := remaining - v_amount;
+        decision := CASE WHEN used = 2 THEN 'switch' ELSE 'allow' END;
+        reason := CASE WHEN used = 2 THEN 'switched' WHEN budget_id IS NULL THEN 'no_budget' ELSE 'within_budget' END;
+        RETURN;
+    END;
+
+    used := 1;
+    IF reason = 'budget' AND cardinality(p_models) > 1 THEN
+        fits := NOT EXISTS (
+            SELECT FROM controls_budgets_of(p_persona, p_models[2], p_cost_types[2], at) f
+            JOIN controls_budget b ON b.id = f.budget_id AND b.hard
+            LEFT JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
+            WHERE f.is_present AND b."limit" + controls_increase_of(b.id, at)
+                - COALESCE(p.spent + p.held + p.pending, 0) < p_amounts[2]
+        );
+    END IF;
+    IF budget_id IS NULL THEN
+        SELECT b.id, b.name, l.allowed, l.allowed - p.spent - p.held - p.pending, p.ends_at
+        INTO budget_id, budget_name, allowed, remaining, resets_at
+        FROM controls_budgets_of(p_persona, p_models[1], p_cost_types[1], at) f
+        JOIN controls_budget b ON b.id = f.budget_id
+        JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
+        CROSS JOIN LATERAL (SELECT b."limit" + controls_increase_of(b.id, at) AS allowed) l
+        WHERE f.is_present ORDER BY NOT b.hard, 4 LIMIT 1;
+    END IF;
+    INSERT INTO controls_refusal AS r (
+        key, persona_id, post_id, operation, model, decision, reason, budget_id, amount, attempts, first_at, last_at
+    ) VALUES (
+        p_key, p_persona, p_post, p_operation, p_models[1], decision, reason,
+        CASE WHEN reason IN ('budget', 'unknown_model') THEN budget_id END, p_amounts[1], 1, at, at
+    ) ON CONFLICT (key) WHERE admitted_at IS NULL DO UPDATE SET
+        attempts = r.attempts + 1, last_at = excluded.last_at, decision = excluded.decision, reason = excluded.reason,
+        budget_id = excluded.budget_id;
+END $$;
+"""
+DROP = """
+DROP FUNCTION controls_decide;
+DROP FUNCTION controls_increase_of;
+DROP FUNCTION controls_budgets_of;
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("controls", "0005_default_policies")]
+
+    operations = [migrations.RunSQL(BUDGETS + DECIDE, DROP)]
