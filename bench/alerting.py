@@ -89,7 +89,7 @@ class Alerting:
         self._runs += 1
         personas = [f"runaway_{self._runs}_{number}" for number in range(count)]
         before = CostEvent.objects.count()
-        with self._background(math.ceil(count * PAUSE_SECONDS[1]) + 1) as load:
+        with background(self._supply, math.ceil(count * PAUSE_SECONDS[1]) + 1) as load:
             committed_at = {persona: self._go_mad(persona) for persona in personas}
             wait_until(
                 lambda: self._slack.told_at.keys() >= committed_at.keys(),
@@ -108,16 +108,18 @@ class Alerting:
         ingest.accept([body], source=DEFAULT_SOURCE, at=now())
         return time.time()
 
-    @contextmanager
-    def _background(self, seconds: int) -> Iterator["Load"]:
-        load = Load(batches(self._supply.bodies(seconds * EVENTS_PER_SECOND), EVENTS_PER_SECOND // BATCHES_PER_SECOND))
-        thread = threading.Thread(target=load.run)
-        thread.start()
-        try:
-            yield load
-        finally:
-            load.enough.set()
-            thread.join()
+
+@contextmanager
+def background(supply: Supply, seconds: int) -> Iterator["Load"]:
+    """The steady load of at most so many seconds beside what is measured."""
+    load = Load(batches(supply.bodies(seconds * EVENTS_PER_SECOND), EVENTS_PER_SECOND // BATCHES_PER_SECOND))
+    thread = threading.Thread(target=load.run)
+    thread.start()
+    try:
+        yield load
+    finally:
+        load.enough.set()
+        thread.join()
 
 
 class Load:

@@ -3,6 +3,9 @@
 from functools import partial
 
 from bench.alerting import EVENTS_PER_SECOND, SPECIFIED_SECONDS, Alerting
+from bench.breaking import SPECIFIED_SECONDS as ENFORCED_SECONDS
+from bench.breaking import Breaking
+from bench.deciding import CLIENTS, PER_SECOND, PERSONAS, Bare, Deciding
 from bench.engine import Engine, Stage
 from bench.plain.celery import KEPT_QUEUE, STOCK_QUEUE
 from bench.rounds import Contest, Trial
@@ -11,7 +14,14 @@ from bench.yardsticks import Yardsticks
 
 
 def contests(supply: Supply) -> list[Contest]:
-    return [*(_delays(supply, threads) for threads in (1, 4)), _drain(supply), _booked(supply), _alerts(supply)]
+    return [
+        *(_delays(supply, threads) for threads in (1, 4)),
+        _drain(supply),
+        _booked(supply),
+        _alerts(supply),
+        _breaker(supply),
+        *_decisions(),
+    ]
 
 
 def _delays(supply: Supply, threads: int) -> Contest:
@@ -73,3 +83,50 @@ def _alerts(supply: Supply) -> Contest:
         ],
         stage,
     )
+
+
+def _breaker(supply: Supply) -> Contest:
+    stage = Breaking(supply)
+    said = (
+        "from the commit of the event that crosses a threshold to a throttle that decisions obey, beside"
+        f" {EVENTS_PER_SECOND} events/s of 50 personas, so many runaways of personas of their own"
+    )
+    return Contest(
+        Trial("specified_breaker", lambda _: ENFORCED_SECONDS, 24, "not measured: what the specification allows", "s"),
+        [
+            Trial("breaker_p95", stage.p95, 24, said, "s"),
+            Trial("breaker_p50", stage.p50, 24, "of the same runaways", "s"),
+        ],
+        stage,
+    )
+
+
+def _decisions() -> list[Contest]:
+    bare, deciding = Bare(), Deciding()
+    closed = f"{CLIENTS} clients one call after the other"
+    over_http = "POST /controls/decision with a hold, 2 web processes"
+    due = f"{PER_SECOND} a second, from when each was due"
+    return [
+        Contest(
+            Trial("indexed_select", bare.select, 10_000, f"one row by its index, {closed}", "calls/s"),
+            [
+                Trial("redis_get", bare.redis, 10_000, f"GET of an absent key, {closed}", "calls/s"),
+                Trial(
+                    "decision_hold",
+                    deciding.per_second,
+                    5_000,
+                    f"{over_http}, {PERSONAS} personas, {closed}",
+                    "calls/s",
+                ),
+                Trial(
+                    "decision_hot", deciding.hot_per_second, 5_000, f"{over_http}, one hard budget, {closed}", "calls/s"
+                ),
+            ],
+            deciding,
+        ),
+        Contest(
+            Trial("indexed_select_p99", bare.select_p99, 6_000, f"one row by its index, {due}", "ms"),
+            [Trial("decision_p99", deciding.p99, 6_000, f"{over_http}, {PERSONAS} personas, {due}", "ms")],
+            deciding,
+        ),
+    ]

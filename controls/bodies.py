@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -38,14 +39,14 @@ class NewBudget(msgspec.Struct, forbid_unknown_fields=True):
 
     def fields(self) -> dict[str, Any]:
         """The columns that were given. Raises Problem."""
-        _refuse_nul(name=self.name, **_prefixed("scope", msgspec.structs.asdict(self.scope)))
+        refuse_nul(name=self.name, **_prefixed("scope", msgspec.structs.asdict(self.scope)))
         try:
             parse_zone(self.timezone)
         except InvalidQuery as error:
             raise invalid("timezone", error.sentence) from None
         scope = {name: value or "" for name, value in msgspec.structs.asdict(self.scope).items()}
         given = {"name": self.name, "period": self.period, "timezone": self.timezone, "hard": self.hard, **scope}
-        return given | {"limit": _limit(self.limit)} | _levels(self.warn_levels)
+        return given | {"limit": amount("limit", self.limit)} | _levels(self.warn_levels)
 
 
 class BudgetChanges(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,24 +63,30 @@ class BudgetChanges(msgspec.Struct, forbid_unknown_fields=True):
         for name in ("scope", "period", "timezone"):
             if getattr(self, name) is not UNSET:
                 raise invalid(name, "cannot change: end this budget and make another")
-        _refuse_nul(name=self.name)
+        refuse_nul(name=self.name)
         given: dict[str, Any] = {"name": self.name, "hard": self.hard}
         changes = {name: value for name, value in given.items() if value is not UNSET}
         if self.limit is not UNSET:
-            changes["limit"] = _limit(self.limit)
+            changes["limit"] = amount("limit", self.limit)
         return changes | _levels(self.warn_levels)
 
 
 def read(body: bytes, kind: type[Body]) -> Body:
     """Raises ParseError for what is no JSON, Problem for JSON that is not of this kind."""
     try:
-        return msgspec.json.Decoder(kind, float_hook=exact).decode(body)
+        return _decoder(kind).decode(body)
     except msgspec.ValidationError as error:
         raise _problem(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ParseError(f"The body is no JSON object: {error}.") from None
     except ValueError as error:
         raise invalid("", str(error)) from None
+
+
+@cache
+def _decoder(kind: type[Body]) -> "msgspec.json.Decoder[Body]":
+    """To make one takes longer than to use it."""
+    return msgspec.json.Decoder(kind, float_hook=exact)
 
 
 def _problem(text: str) -> Problem:
@@ -91,18 +98,24 @@ def _problem(text: str) -> Problem:
     return invalid("", text)
 
 
-def _limit(value: Any) -> Decimal:
+def amount(path: str, value: Any) -> Decimal:
+    """US dollars above 0. Raises Problem."""
+    found = number(path, value)
+    if not 0 < found < AMOUNT_LIMIT:
+        raise invalid(path, f"must be above 0 and below {AMOUNT_LIMIT}")
+    exponent = found.normalize(EVERY_DIGIT).as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -MONEY_DECIMALS:
+        raise invalid(path, f"at most {MONEY_DECIMALS} decimals")
+    return found
+
+
+def number(path: str, value: Any) -> Decimal:
+    """A decimal, as a JSON number or as a string of plain digits. Raises Problem."""
     if isinstance(value, str) and PLAIN_NUMBER.fullmatch(value):
         value = Decimal(value)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise invalid("limit", "must be a decimal number, or a string that holds one")
-    number = Decimal(value)
-    if not 0 < number < AMOUNT_LIMIT:
-        raise invalid("limit", f"must be above 0 and below {AMOUNT_LIMIT}")
-    exponent = number.normalize(EVERY_DIGIT).as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -MONEY_DECIMALS:
-        raise invalid("limit", f"at most {MONEY_DECIMALS} decimals")
-    return number
+        raise invalid(path, "must be a decimal number, or a string that holds one")
+    return Decimal(value)
 
 
 def _levels(levels: list[int] | UnsetType) -> dict[str, list[int]]:
@@ -117,7 +130,7 @@ def _prefixed(prefix: str, fields: dict[str, Any]) -> dict[str, Any]:
     return {f"{prefix}.{name}": value for name, value in fields.items()}
 
 
-def _refuse_nul(**texts: Any) -> None:
+def refuse_nul(**texts: Any) -> None:
     for path, text in texts.items():
         if isinstance(text, str) and "\0" in text:
             raise invalid(path, "must not contain the NUL character")

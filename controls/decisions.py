@@ -9,14 +9,16 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
+from psycopg_pool import ConnectionPool
 
 from controls import balances, holds, outage, switches
 from controls.estimates import Call, Estimate, estimates
@@ -29,6 +31,7 @@ from costs.pricing import PriceBook
 
 log = logging.getLogger(__name__)
 
+SECOND = timedelta(seconds=1)
 READ_EVERY = 1.0
 # So long after a failure nobody waits for Postgres again.
 REST_SECONDS = 1.0
@@ -115,9 +118,9 @@ class _Answer(NamedTuple):
     decision: str | None
     reason: str | None
     at: datetime
-    used: int
-    waits: Any
-    missing: list[int]
+    is_switched: bool
+    waits: Decimal | None
+    missing: list[int] | None
     budget_id: int | None
     budget_name: str | None
     allowed: Decimal | None
@@ -151,10 +154,6 @@ def decide(call: Call, *, at: datetime, clock: datetime | None = None) -> Decisi
         except (DatabaseError, InterfaceError) as error:
             log.warning("decided without the database: %s", type(error.__cause__ or error).__name__)
             rest()
-        finally:
-            # Back to the pool: others wait for it, and this one is not needed before the next call.
-            if not connections[DECISIONS].in_atomic_block:
-                connections[DECISIONS].close()
     return _without_database(call, at)
 
 
@@ -178,38 +177,78 @@ def _decide(call: Call, at: datetime, clock: datetime | None) -> Decision:
     known = estimates(call, at=at, prices=_Read.prices, lists=_Read.lists)
     hold_id = UUID(new_id(at))
     answer = _asked(call, known, hold_id, clock)
-    if answer.reason == Reason.BUDGET and holds.expire(answer.at, using=DECISIONS):
+    if answer.reason == Reason.BUDGET and _expired(answer.at):
         # Whoever sweeps may be away: what nobody came for must not turn others down.
         answer = _asked(call, known, hold_id, clock)
     return _decision(call, known, answer, hold_id)
 
 
+def _expired(at: datetime) -> int:
+    with holds.connected():
+        return holds.expire(at, using=DECISIONS)
+
+
 def _refresh() -> None:
     moment = time.monotonic()
     if moment >= _Read.stale_at:
-        _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
-        _Read.stale_at = moment + READ_EVERY
-        outage.remember(using=DECISIONS)
+        with holds.connected():
+            _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
+            _Read.stale_at = moment + READ_EVERY
+            outage.remember(using=DECISIONS)
 
 
-DECIDE = "SELECT * FROM controls_decide(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+DECIDE = """
+SELECT * FROM controls_decide(
+    %s::timestamptz, %s::uuid, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::numeric,
+    %s::text, %s::text, %s::text, %s::numeric, %s::bigint, %s::bigint, %s::int, %s::boolean, %s::bytea
+)
+"""
 
 
 def _asked(call: Call, known: Sequence[Estimate], hold_id: UUID, clock: datetime | None) -> _Answer:
-    names = [call.persona_id, call.post_id, call.operation]
-    columns = zip(*((e.model, e.provider, e.cost_type, e.amount) for e in known), strict=True)
-    is_refused = not known[0].is_known and settings.FINOPS_UNKNOWN_MODELS == "deny"
-    parameters: list[Any] = [clock, hold_id, call.source, *names, *map(list, columns)]
-    parameters += [call.input_tokens, call.output_tokens, call.life, is_refused, _key(*names, call.model)]
+    names = (call.persona_id, call.post_id, call.operation)
+    asked, cheap = known[0], (known[1] if len(known) > 1 else None)
+    is_refused = not asked.is_known and settings.FINOPS_UNKNOWN_MODELS == "deny"
+    parameters = (
+        *(clock, str(hold_id), call.source, *names),
+        *(asked.model, asked.provider, asked.cost_type, asked.amount),
+        *((cheap.model, cheap.provider, cheap.cost_type, cheap.amount) if cheap else (None,) * 4),
+        *(call.input_tokens, call.output_tokens, call.life // SECOND, is_refused, _key(*names, call.model)),
+    )
     for _ in range(MOST_TRIES):
-        with connections[DECISIONS].cursor() as cursor:
-            cursor.execute(DECIDE, parameters)
-            answer = _Answer(*cursor.fetchone())
+        answer = _Answer(*_row(parameters))
         if not answer.missing:
             break
-        found = Budget.objects.using(DECISIONS).filter(pk__in=answer.missing)
-        balances.begin([(budget.pk, budget.span_at(answer.at)) for budget in found], using=DECISIONS)
+        with holds.connected():
+            found = Budget.objects.using(DECISIONS).filter(pk__in=answer.missing)
+            balances.begin([(budget.pk, budget.span_at(answer.at)) for budget in found], using=DECISIONS)
     return answer
+
+
+def _row(parameters: Sequence[Any]) -> tuple[Any, ...]:
+    """Straight from the pool: to dress a connection up as Django's takes longer than the statement does.
+
+    A connection that broke while nobody used it is noticed here, and the others with it; then it is tried once more.
+    """
+    connection: Any = connections[DECISIONS]
+    if connection.in_atomic_block or connection.pool is None:
+        with connection.cursor() as cursor:
+            cursor.execute(DECIDE, parameters)
+            return tuple(cursor.fetchone())
+    with connection.wrap_database_errors:
+        connection.pool.open()
+        try:
+            return _fetched(connection.pool, parameters)
+        except psycopg.OperationalError:
+            connection.pool.check()
+            return _fetched(connection.pool, parameters)
+
+
+def _fetched(pool: ConnectionPool[Any], parameters: Sequence[Any]) -> tuple[Any, ...]:
+    with pool.connection() as connection:
+        cursor = psycopg.Cursor(connection)
+        found = cursor.execute(DECIDE, parameters, prepare=not settings.FINOPS_PGBOUNCER).fetchone()
+        return tuple(found or ())
 
 
 def _key(*names: str) -> bytes:
@@ -218,7 +257,7 @@ def _key(*names: str) -> bytes:
 
 
 def _decision(call: Call, known: Sequence[Estimate], answer: _Answer, hold_id: UUID) -> Decision:
-    verdict, used = Verdict(answer.decision or ""), known[answer.used - 1]
+    verdict, used = Verdict(answer.decision or ""), known[answer.is_switched]
     is_let_in = verdict in (Verdict.ALLOW, Verdict.SWITCH)
     return Decision(
         decision=verdict,
@@ -228,7 +267,7 @@ def _decision(call: Call, known: Sequence[Estimate], answer: _Answer, hold_id: U
         estimate=used.amount,
         hold_id=hold_id if is_let_in else None,
         expires_at=answer.at + call.life if is_let_in else None,
-        retry_after=None if answer.waits is None else Decimal(str(round(answer.waits.total_seconds(), 3))),
+        retry_after=None if answer.waits is None else round(answer.waits, 3),
         remaining=answer.remaining,
         resets_at=answer.resets_at,
         suggestion=_suggestion(known, answer),
@@ -240,7 +279,7 @@ def _decision(call: Call, known: Sequence[Estimate], answer: _Answer, hold_id: U
 
 def _suggestion(known: Sequence[Estimate], answer: _Answer) -> Suggestion | None:
     """A cheaper model helps who was let in with the dear one, and who was refused for want of money."""
-    if len(known) < 2 or answer.used == 2 or not (answer.decision == Verdict.ALLOW or answer.fits):
+    if len(known) < 2 or answer.is_switched or not (answer.decision == Verdict.ALLOW or answer.fits):
         return None
     return Suggestion(known[1].model, known[0].amount - known[1].amount)
 
@@ -258,7 +297,7 @@ def _control(answer: _Answer) -> ControlSeen | None:
 
 
 def _detail(call: Call, known: Sequence[Estimate], answer: _Answer) -> str:
-    who, cost = call.persona_id or "everybody", f"${known[answer.used - 1].amount.normalize():f}"
+    who, cost = call.persona_id or "everybody", f"${known[answer.is_switched].amount.normalize():f}"
     match answer.reason:
         case Reason.OVERRIDE:
             return f"Override {answer.override_id} lets nothing through for {who}."

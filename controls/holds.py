@@ -5,7 +5,8 @@ until it is booked: neither release nor sweep touches that one.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,6 +26,17 @@ DECISIONS = "decisions"
 AT_ONCE = 500
 ZERO = Decimal(0)
 State = Hold.State
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Around what uses the decisions' connections by Django: gives this thread's one back, for others to use."""
+    connection = connections[DECISIONS]
+    try:
+        yield
+    finally:
+        if not connection.in_atomic_block and connection.alias == DECISIONS:
+            connection.close()
 
 
 class Closed(Exception):

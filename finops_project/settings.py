@@ -106,6 +106,8 @@ def _hasty_connection() -> dict[str, Any]:
     life = {"timeout": 0.4, "reconnect_timeout": 1, "max_waiting": 100, "connection_class": HastyConnection}
     entry["OPTIONS"] |= {"connect_timeout": 2, "pool": {"min_size": 0, "max_size": FINOPS_DECISION_POOL_MAX, **life}}
     entry["CONN_MAX_AGE"] = 0
+    # Decisions notice a broken connection by themselves; a round trip before each would cost them a tenth.
+    entry["CONN_HEALTH_CHECKS"] = False
     return entry
 
 
@@ -273,7 +275,7 @@ def _page(title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
         "icon": icon,
         "link": reverse_lazy(f"admin:{name}"),
         # Every page of the same thing: its list, one of it, its history.
-        "active": lambda request: request.resolver_match.url_name.startswith(name.removesuffix("_changelist")),
+        "active": lambda request: f"{request.resolver_match.url_name}_".startswith(name.removesuffix("changelist")),
         "permission": lambda request: request.user.has_perm(permission),
     }
 
@@ -289,7 +291,11 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "costs.admin.overview.context",
-    "STYLES": [lambda request: static("costs/admin.css"), lambda request: static("alerts/admin.css")],
+    "STYLES": [
+        lambda request: static("costs/admin.css"),
+        lambda request: static("alerts/admin.css"),
+        lambda request: static("controls/admin.css"),
+    ],
     "SCRIPTS": [lambda request: static("costs/admin.js")],
     "SIDEBAR": {
         "show_search": False,
@@ -325,7 +331,17 @@ UNFOLD = {
             },
             {
                 "title": "Controls",
-                "items": [_page("Budgets", "savings", "controls_budget_changelist", "controls.view_budget")],
+                "items": [
+                    _page("Breaker", "speed", "controls_control_changelist", "controls.view_control"),
+                    _page("Overrides", "pan_tool", "controls_override_changelist", "controls.view_override"),
+                    _page("Transitions", "stairs", "controls_controltransition_changelist", "controls.view_control"),
+                    _page("Budgets", "account_balance_wallet", "controls_budget_changelist", "controls.view_budget"),
+                    _page("Holds", "lock_clock", "controls_hold_changelist", "controls.view_hold"),
+                    _page("Refusals", "block", "controls_refusal_changelist", "controls.view_refusal"),
+                    _page("Savings", "savings", "controls_savings_changelist", "controls.view_hold"),
+                    _page("Breaker policies", "rule_settings", "controls_policy_changelist", "controls.view_policy"),
+                    _page("Model switches", "swap_horiz", "controls_switch_changelist", "controls.view_switch"),
+                ],
             },
             {
                 "title": "Intake",

@@ -25,15 +25,16 @@ RETURNS numeric LANGUAGE sql STABLE AS $$
 $$;
 """
 
-# p_models, p_providers, p_cost_types and p_amounts: first the call as asked, then the cheaper one if there is any.
+# p_cheap_*: the same call with a cheaper model, null without one. `waits` is in seconds.
 # Locks come in the order that all who move budgets keep: periods by budget and start, then the control row. A period
 # that has no row yet is named in `missing`, and nothing is decided.
 DECIDE = """
 CREATE FUNCTION controls_decide(
     p_at timestamptz, p_hold uuid, p_source text, p_persona text, p_post text, p_operation text,
-    p_models text[], p_providers text[], p_cost_types text[], p_amounts numeric[],
-    p_input_tokens bigint, p_output_tokens bigint, p_life interval, p_refuse_hard boolean, p_key bytea,
-    OUT decision text, OUT reason text, OUT at timestamptz, OUT used int, OUT waits interval,
+    p_model text, p_provider text, p_cost_type text, p_amount numeric,
+    p_cheap_model text, p_cheap_provider text, p_cheap_cost_type text, p_cheap_amount numeric,
+    p_input_tokens bigint, p_output_tokens bigint, p_life int, p_refuse_hard boolean, p_key bytea,
+    OUT decision text, OUT reason text, OUT at timestamptz, OUT is_switched boolean, OUT waits numeric,
     OUT missing bigint[], OUT budget_id bigint, OUT budget_name text, OUT allowed numeric, OUT remaining numeric,
     OUT resets_at timestamptz, OUT fits boolean, OUT level text, OUT per_minute int, OUT level_until timestamptz,
     OUT observed text, OUT override_id bigint
@@ -50,14 +51,16 @@ DECLARE
     v_period record;
     v_before numeric := 0;
     v_left numeric;
-    v_amount numeric;
+    v_model text := p_model;
+    v_provider text := p_provider;
+    v_cost_type text := p_cost_type;
+    v_amount numeric := p_amount;
     v_is_refused boolean := false;
     v_is_hard boolean := false;
 BEGIN
     at := COALESCE(p_at, clock_timestamp());
-    used := 1;
+    is_switched := false;
     observed := '';
-    missing := '{}';
     fits := false;
     level := 'closed';
 
@@ -97,7 +100,7 @@ BEGIN
             ELSE
                 decision := 'deny';
                 reason := 'paused';
-                waits := v_control.expires_at - at;
+                waits := extract(epoch FROM v_control.expires_at - at);
                 EXIT admission;
             END IF;
         END IF;
@@ -105,28 +108,31 @@ BEGIN
         IF v_gap IS NOT NULL AND v_control.next_free_at > at AND NOT v_control.is_observing THEN
             decision := 'throttle';
             reason := 'throttled';
-            waits := v_control.next_free_at - at;
+            waits := extract(epoch FROM v_control.next_free_at - at);
             EXIT admission;
         END IF;
-        IF level IN ('switch', 'half_open') AND cardinality(p_models) > 1 THEN
+        IF level IN ('switch', 'half_open') AND p_cheap_model IS NOT NULL THEN
             IF v_control.is_observing THEN
                 observed := 'switch';
             ELSE
-                used := 2;
+                is_switched := true;
+                v_model := p_cheap_model;
+                v_provider := p_cheap_provider;
+                v_cost_type := p_cheap_cost_type;
+                v_amount := p_cheap_amount;
             END IF;
         END IF;
-        v_amount := p_amounts[used];
 
         SELECT array_agg(f.budget_id) FILTER (WHERE f.starts_at IS NOT NULL),
                array_agg(f.starts_at) FILTER (WHERE f.starts_at IS NOT NULL),
-               COALESCE(array_agg(DISTINCT f.budget_id) FILTER (WHERE NOT f.has_row), '{}')
+               array_agg(DISTINCT f.budget_id) FILTER (WHERE NOT f.has_row)
         INTO v_ids, v_starts, missing
         FROM (
             SELECT b.budget_id, b.starts_at,
                    bool_or(b.starts_at IS NOT NULL AND b.is_present) OVER (PARTITION BY b.budget_id) AS has_row
-            FROM controls_budgets_of(p_persona, p_models[used], p_cost_types[used], at) b
+            FROM controls_budgets_of(p_persona, v_model, v_cost_type, at) b
         ) f;
-        IF missing <> '{}' THEN
+        IF missing IS NOT NULL THEN
             RETURN;
         END IF;
 
@@ -163,7 +169,7 @@ BEGIN
         IF v_is_refused THEN
             decision := 'deny';
             reason := CASE WHEN p_refuse_hard THEN 'unknown_model' ELSE 'budget' END;
-            waits := resets_at - at;
+            waits := extract(epoch FROM resets_at - at);
             EXIT admission;
         END IF;
 
@@ -175,7 +181,7 @@ BEGIN
             ELSIF NOT FOUND THEN
                 decision := 'throttle';
                 reason := 'throttled';
-                SELECT c.next_free_at - at INTO waits FROM controls_control c WHERE c.persona_id = p_persona;
+                SELECT extract(epoch FROM c.next_free_at - at) INTO waits FROM controls_control c WHERE c.persona_id = p_persona;
                 EXIT admission;
             END IF;
         END IF;
@@ -188,31 +194,31 @@ BEGIN
             input_tokens, output_tokens, amount, asked_amount, budget_ids, period_starts, observed,
             state, created_at, expires_at, closed_by, event_id, pending, overrun
         ) VALUES (
-            p_hold, p_source, p_persona, p_post, p_operation, p_cost_types[used], p_providers[used], p_models[1],
-            p_models[used], p_input_tokens, p_output_tokens, v_amount, p_amounts[1], v_present_ids, v_present_starts,
-            observed, 'open', at, at + p_life, '', '', 0, 0
+            p_hold, p_source, p_persona, p_post, p_operation, v_cost_type, v_provider, p_model, v_model,
+            p_input_tokens, p_output_tokens, v_amount, p_amount, v_present_ids, v_present_starts,
+            observed, 'open', at, at + p_life * interval '1 second', '', '', 0, 0
         );
         UPDATE controls_refusal SET admitted_at = at WHERE key = p_key AND admitted_at IS NULL;
         remaining := remaining - v_amount;
-        decision := CASE WHEN used = 2 THEN 'switch' ELSE 'allow' END;
-        reason := CASE WHEN used = 2 THEN 'switched' WHEN budget_id IS NULL THEN 'no_budget' ELSE 'within_budget' END;
+        decision := CASE WHEN is_switched THEN 'switch' ELSE 'allow' END;
+        reason := CASE WHEN is_switched THEN 'switched' WHEN budget_id IS NULL THEN 'no_budget' ELSE 'within_budget' END;
         RETURN;
     END;
 
-    used := 1;
-    IF reason = 'budget' AND cardinality(p_models) > 1 THEN
+    is_switched := false;
+    IF reason = 'budget' AND v_model = p_model AND p_cheap_model IS NOT NULL THEN
         fits := NOT EXISTS (
-            SELECT FROM controls_budgets_of(p_persona, p_models[2], p_cost_types[2], at) f
+            SELECT FROM controls_budgets_of(p_persona, p_cheap_model, p_cheap_cost_type, at) f
             JOIN controls_budget b ON b.id = f.budget_id AND b.hard
             LEFT JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
             WHERE f.is_present AND b."limit" + controls_increase_of(b.id, at)
-                - COALESCE(p.spent + p.held + p.pending, 0) < p_amounts[2]
+                - COALESCE(p.spent + p.held + p.pending, 0) < p_cheap_amount
         );
     END IF;
     IF budget_id IS NULL THEN
         SELECT b.id, b.name, l.allowed, l.allowed - p.spent - p.held - p.pending, p.ends_at
         INTO budget_id, budget_name, allowed, remaining, resets_at
-        FROM controls_budgets_of(p_persona, p_models[1], p_cost_types[1], at) f
+        FROM controls_budgets_of(p_persona, p_model, p_cost_type, at) f
         JOIN controls_budget b ON b.id = f.budget_id
         JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
         CROSS JOIN LATERAL (SELECT b."limit" + controls_increase_of(b.id, at) AS allowed) l
@@ -221,8 +227,8 @@ BEGIN
     INSERT INTO controls_refusal AS r (
         key, persona_id, post_id, operation, model, decision, reason, budget_id, amount, attempts, first_at, last_at
     ) VALUES (
-        p_key, p_persona, p_post, p_operation, p_models[1], decision, reason,
-        CASE WHEN reason IN ('budget', 'unknown_model') THEN budget_id END, p_amounts[1], 1, at, at
+        p_key, p_persona, p_post, p_operation, p_model, decision, reason,
+        CASE WHEN reason IN ('budget', 'unknown_model') THEN budget_id END, p_amount, 1, at, at
     ) ON CONFLICT (key) WHERE admitted_at IS NULL DO UPDATE SET
         attempts = r.attempts + 1, last_at = excluded.last_at, decision = excluded.decision, reason = excluded.reason,
         budget_id = excluded.budget_id;
