@@ -183,6 +183,9 @@ def release(hold_id: UUID, *, at: datetime, by: str = "", using: str = DECISIONS
 
     Raises Hold.DoesNotExist.
     """
+    hold = Hold.objects.using(using).get(pk=hold_id)
+    if hold.state != State.OPEN or _is_accepted(hold, using):
+        return hold
     with transaction.atomic(using=using):
         hold = Hold.objects.using(using).select_for_update().get(pk=hold_id)
         if hold.state == State.OPEN and not _is_accepted(hold, using):

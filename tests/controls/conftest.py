@@ -51,12 +51,21 @@ def _nothing_is_remembered() -> None:
     outage.forget()
 
 
+def close_decisions() -> None:
+    """Their pool keeps connections open, and a database in use cannot be dropped."""
+    connection: Any = connections["decisions"]
+    connection.close()
+    if "decisions" in connection._connection_pools:
+        connection.close_pool()
+
+
 @pytest.fixture(autouse=True)
 def _decisions_see_what_the_test_wrote(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test in a transaction has nothing committed: decisions must use its own connection."""
     marker = request.node.get_closest_marker("django_db")
     if marker is None or marker.kwargs.get("transaction"):
         yield
+        close_decisions()
         return
     request.getfixturevalue("db")
     own = connections["decisions"]
