@@ -29,7 +29,7 @@ from costs import threads
 
 log = logging.getLogger(__name__)
 
-F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 NO_PATIENCE = timedelta(0)
 
 
@@ -122,7 +122,7 @@ class call:
         return Admission(decision.model, str(decision.hold_id) if decision.hold_id else None, decision)
 
 
-def guarded(describe: Callable[..., call]) -> Callable[[F], F]:
+def guarded(describe: Callable[..., call]) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Decorate a function, sync or async, that makes one paid call; it gets the Admission as `admission`.
 
     `describe` makes the `call` of the function's own arguments:
@@ -131,7 +131,7 @@ def guarded(describe: Callable[..., call]) -> Callable[[F], F]:
         def write(persona, prompt, *, admission): ...
     """
 
-    def decorate(function: F) -> F:
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)

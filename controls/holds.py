@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from controls import balances
 from controls.balances import Move, Period
-from controls.models import Hold
+from controls.models import Hold, Refusal
 from controls.models.holds import LONGEST_LIFE
 from costs.booking import ADJUSTMENT, Line
 from costs.prices import current_book
@@ -272,8 +272,9 @@ KEPT_AS_EVIDENCE = timedelta(days=90)
 
 
 def forget(at: datetime) -> int:
-    """Delete rows that nobody asks for any more: what ended as it should after 3 days, evidence after 90."""
+    """Delete rows that nobody asks for any more: holds that ended as they should after 3 days, evidence after 90."""
     done = Hold.objects.filter(created_at__lt=at - KEPT, pending=0, overrun=0, observed="")
     plain = done.filter(state__in=[State.SETTLED, State.RELEASED]).exclude(pk__in=Hold.objects.switched())
     old = Hold.objects.filter(created_at__lt=at - KEPT_AS_EVIDENCE, pending=0).exclude(state=State.OPEN)
-    return plain._raw_delete(plain.db) + old._raw_delete(old.db)
+    refusals = Refusal.objects.filter(first_at__lt=at - KEPT_AS_EVIDENCE)
+    return sum(found._raw_delete(found.db) for found in (plain, old, refusals))

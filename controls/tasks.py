@@ -3,7 +3,8 @@
 from celery import shared_task
 from django.utils.timezone import now
 
-from controls import breaker
+from controls import breaker, holds
+from controls import sweep as swept
 
 
 @shared_task
@@ -28,5 +29,11 @@ def resume_persona(persona_id: str, version: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Take what a lost ring left behind, and let go what is over."""
-    breaker.sweep(now())
+    """What no ring announces: what runs out, and what a lost ring left behind."""
+    swept.sweep(now())
+
+
+@shared_task
+def forget() -> None:
+    """Old rows that nobody asks for any more."""
+    holds.forget(now())

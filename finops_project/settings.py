@@ -221,6 +221,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "budget-check": {"task": "anomalies.tasks.check_budgets", "schedule": 60.0, "options": {"expires": 55}},
     "controls-sweep": {"task": "controls.tasks.sweep", "schedule": 1.0, "options": {"expires": 5}},
+    "controls-forget": {"task": "controls.tasks.forget", "schedule": 3600.0, "options": {"expires": 600}},
     "alert-sweep": {"task": "alerts.tasks.sweep", "schedule": 2.0, "options": {"expires": 5}},
     "heartbeat": {"task": "alerts.tasks.heartbeat", "schedule": 60.0, "options": {"expires": 55}},
     "daily-digest": {

@@ -1,7 +1,7 @@
 """The guard around a paid call: let in or refused, and whatever way it is left, no money stays reserved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -74,7 +74,7 @@ class TestInThreadsAndScripts:
         assert states() == ["released"]
 
     def test_a_generator_that_nobody_finishes_gives_it_back(self) -> None:
-        def pieces() -> Iterator[str]:
+        def pieces() -> Generator[str]:
             with a_call():
                 yield "a"
                 yield "b"
