@@ -102,7 +102,7 @@ class _Client:
             if blank and len(body) >= _length(head):
                 break
         if b'"decision":"allow"' not in body:
-            raise RuntimeError(f"A decision answered {answer[:300]!r}.")
+            raise RuntimeError(f"A decision answered {body[:500]!r}.")
 
 
 def _length(head: bytes) -> int:

@@ -6,6 +6,7 @@ model lists, is at most a second old. While Postgres does not answer, `outage` d
 
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +19,14 @@ from uuid import UUID
 import psycopg
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from controls import balances, holds, outage, switches
 from controls.estimates import Call, Estimate, estimates
 from controls.holds import DECISIONS
 from controls.models import Budget
 from controls.switches import Lists
+from costs.deadline import NoAnswer
 from costs.events import new_id
 from costs.prices import current_book
 from costs.pricing import PriceBook
@@ -35,6 +37,7 @@ SECOND = timedelta(seconds=1)
 READ_EVERY = 1.0
 # So long after a failure nobody waits for Postgres again.
 REST_SECONDS = 1.0
+WARM_UP_SECONDS = 2.0
 # A period that begins needs its row first; another may begin meanwhile.
 MOST_TRIES = 3
 
@@ -139,6 +142,7 @@ class _Read:
 
     prices: PriceBook | None = None
     lists: Lists = {}
+    lock = threading.Lock()
     stale_at = 0.0
     away_until = 0.0
 
@@ -152,7 +156,7 @@ def decide(call: Call, *, at: datetime, clock: datetime | None = None) -> Decisi
         try:
             return _decide(call, at, clock)
         except (DatabaseError, InterfaceError) as error:
-            log.warning("decided without the database: %s", type(error.__cause__ or error).__name__)
+            log.warning("decided without the database: %s", f"{type(error.__cause__ or error).__name__}: {error}")
             rest()
     return _without_database(call, at)
 
@@ -164,6 +168,20 @@ def is_resting() -> bool:
 
 def rest() -> None:
     _Read.away_until = time.monotonic() + REST_SECONDS
+
+
+def warm_up() -> None:
+    """At the start of a web process: open the connections and read what decisions go by, so that no call waits for it.
+
+    Without a database that happens later.
+    """
+    try:
+        connection: Any = connections[DECISIONS]
+        with connection.wrap_database_errors:
+            connection.pool.open(wait=True, timeout=WARM_UP_SECONDS)
+        _refresh()
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("started without the database: %s", type(error.__cause__ or error).__name__)
 
 
 def forget() -> None:
@@ -189,12 +207,17 @@ def _expired(at: datetime) -> int:
 
 
 def _refresh() -> None:
-    moment = time.monotonic()
-    if moment >= _Read.stale_at:
-        with holds.connected():
-            _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
+    """One thread reads; the others go on with what was read before, if anything was."""
+    if time.monotonic() < _Read.stale_at or not _Read.lock.acquire(blocking=_Read.prices is None):
+        return
+    try:
+        if (moment := time.monotonic()) >= _Read.stale_at:
+            with holds.connected():
+                _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
+                outage.remember(using=DECISIONS)
             _Read.stale_at = moment + READ_EVERY
-            outage.remember(using=DECISIONS)
+    finally:
+        _Read.lock.release()
 
 
 DECIDE = """
@@ -239,6 +262,8 @@ def _row(parameters: Sequence[Any]) -> tuple[Any, ...]:
         connection.pool.open()
         try:
             return _fetched(connection.pool, parameters)
+        except (PoolTimeout, NoAnswer):
+            raise
         except psycopg.OperationalError:
             connection.pool.check()
             return _fetched(connection.pool, parameters)

@@ -8,7 +8,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from kombu.entity import Queue
 
-from finops_project.deadline import HastyConnection
+from costs.deadline import HastyConnection
 from finops_project.environment import Environment, database
 
 env = Environment()
@@ -76,7 +76,7 @@ TEMPLATES = [
 DATABASE_URL = env.text("DATABASE_URL", "postgresql://finops@127.0.0.1:5432/finops")
 FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 2)
 FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 20, least=1)
-FINOPS_DECISION_POOL_MAX = env.integer("FINOPS_DECISION_POOL_MAX", 4, least=1)
+FINOPS_DECISION_POOL = env.integer("FINOPS_DECISION_POOL", 2, least=1)
 FINOPS_PGBOUNCER = env.switch("FINOPS_PGBOUNCER", False)
 FINOPS_STATEMENT_TIMEOUT_MS = env.integer("FINOPS_STATEMENT_TIMEOUT_MS", 60_000)
 
@@ -103,8 +103,11 @@ def _connection() -> dict[str, Any]:
 def _hasty_connection() -> dict[str, Any]:
     """Pooled in every process. More connections answer no faster: they wait for each other's rows and for the disk."""
     entry = _connection()
-    life = {"timeout": 0.4, "reconnect_timeout": 1, "max_waiting": 100, "connection_class": HastyConnection}
-    entry["OPTIONS"] |= {"connect_timeout": 2, "pool": {"min_size": 0, "max_size": FINOPS_DECISION_POOL_MAX, **life}}
+    life = {"timeout": 0.3, "reconnect_timeout": 1, "max_waiting": 100, "connection_class": HastyConnection}
+    entry["OPTIONS"] |= {
+        "connect_timeout": 2,
+        "pool": {"min_size": FINOPS_DECISION_POOL, "max_size": FINOPS_DECISION_POOL, **life},
+    }
     entry["CONN_MAX_AGE"] = 0
     # Decisions notice a broken connection by themselves; a round trip before each would cost them a tenth.
     entry["CONN_HEALTH_CHECKS"] = False

@@ -9,3 +9,8 @@ os.environ.setdefault("FINOPS_ROLE", "web")
 from django.core.wsgi import get_wsgi_application
 
 application = get_wsgi_application()
+
+# Models exist only now.
+from controls import decisions
+
+decisions.warm_up()

@@ -3,13 +3,16 @@
 from django.db import migrations
 
 # The budgets that count a call: the present period of each, and of hard ones those before it whose holds may yet be
-# settled by lines of this one. `missing` ones have no row for the present period.
+# settled by lines of this one. A budget that `lacks` has no row for the present period.
 BUDGETS = """
 CREATE FUNCTION controls_budgets_of(
     p_persona text, p_model text, p_cost_type text, p_at timestamptz,
-    OUT budget_id bigint, OUT starts_at timestamptz, OUT is_present boolean
+    OUT budget_id bigint, OUT starts_at timestamptz, OUT is_present boolean, OUT lacks boolean
 ) RETURNS SETOF record LANGUAGE sql STABLE ROWS 4 AS $$
-    SELECT b.id, p.starts_at, COALESCE(p.ends_at > p_at, true)
+    SELECT b.id, p.starts_at, p.ends_at > p_at, NOT EXISTS (
+        SELECT FROM controls_budgetperiod q
+        WHERE q.budget_id = b.id AND q.starts_at <= p_at AND q.starts_at > p_at - interval '40 days' AND q.ends_at > p_at
+    )
     FROM controls_budget b
     LEFT JOIN controls_budgetperiod p ON p.budget_id = b.id AND p.starts_at <= p_at
         AND p.starts_at > p_at - interval '40 days'
@@ -18,10 +21,21 @@ CREATE FUNCTION controls_budgets_of(
       AND b.ended_at IS NULL
 $$;
 
-CREATE FUNCTION controls_increase_of(p_budget bigint, p_at timestamptz)
-RETURNS numeric LANGUAGE sql STABLE AS $$
-    SELECT COALESCE(sum(amount), 0) FROM controls_budgetincrease
-    WHERE budget_id = p_budget AND starts_at <= p_at AND expires_at > p_at AND ended_at IS NULL
+-- What each of the budgets has left in its present period, without a lock: for those who are turned away.
+CREATE FUNCTION controls_left_of(
+    p_persona text, p_model text, p_cost_type text, p_at timestamptz,
+    OUT budget_id bigint, OUT name text, OUT is_hard boolean, OUT allowed numeric, OUT remaining numeric,
+    OUT resets_at timestamptz
+) RETURNS SETOF record LANGUAGE sql STABLE ROWS 4 AS $$
+    SELECT b.id, b.name, b.hard, l.allowed, l.allowed - p.spent - p.held - p.pending, p.ends_at
+    FROM controls_budgets_of(p_persona, p_model, p_cost_type, p_at) f
+    JOIN controls_budget b ON b.id = f.budget_id
+    JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
+    CROSS JOIN LATERAL (
+        SELECT b."limit" + COALESCE(sum(i.amount), 0) AS allowed FROM controls_budgetincrease i
+        WHERE i.budget_id = b.id AND i.starts_at <= p_at AND i.expires_at > p_at AND i.ended_at IS NULL
+    ) l
+    WHERE f.is_present
 $$;
 """
 
@@ -38,7 +52,7 @@ CREATE FUNCTION controls_decide(
     OUT missing bigint[], OUT budget_id bigint, OUT budget_name text, OUT allowed numeric, OUT remaining numeric,
     OUT resets_at timestamptz, OUT fits boolean, OUT level text, OUT per_minute int, OUT level_until timestamptz,
     OUT observed text, OUT override_id bigint
-) LANGUAGE plpgsql SET lock_timeout = '400ms' AS $$
+) LANGUAGE plpgsql SET lock_timeout = '400ms' SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     v_control controls_control%ROWTYPE;
@@ -123,27 +137,25 @@ BEGIN
             END IF;
         END IF;
 
-        SELECT array_agg(f.budget_id) FILTER (WHERE f.starts_at IS NOT NULL),
-               array_agg(f.starts_at) FILTER (WHERE f.starts_at IS NOT NULL),
-               array_agg(DISTINCT f.budget_id) FILTER (WHERE NOT f.has_row)
+        SELECT array_agg(f.budget_id ORDER BY f.budget_id, f.starts_at) FILTER (WHERE f.starts_at IS NOT NULL),
+               array_agg(f.starts_at ORDER BY f.budget_id, f.starts_at) FILTER (WHERE f.starts_at IS NOT NULL),
+               array_agg(DISTINCT f.budget_id) FILTER (WHERE f.lacks)
         INTO v_ids, v_starts, missing
-        FROM (
-            SELECT b.budget_id, b.starts_at,
-                   bool_or(b.starts_at IS NOT NULL AND b.is_present) OVER (PARTITION BY b.budget_id) AS has_row
-            FROM controls_budgets_of(p_persona, v_model, v_cost_type, at) b
-        ) f;
+        FROM controls_budgets_of(p_persona, v_model, v_cost_type, at) f;
         IF missing IS NOT NULL THEN
             RETURN;
         END IF;
 
-        FOR v_period IN
+        -- One by one: each is two rows by their keys, and they are few.
+        FOR i IN 1 .. COALESCE(cardinality(v_ids), 0) LOOP
             SELECT p.budget_id, p.starts_at, p.ends_at, p.spent, p.held, p.pending, b.name, b.hard,
-                   b."limit" + controls_increase_of(b.id, at) AS allowed
-            FROM unnest(v_ids, v_starts) AS t(id, start)
-            JOIN controls_budgetperiod p ON p.budget_id = t.id AND p.starts_at = t.start
-            JOIN controls_budget b ON b.id = t.id
-            ORDER BY p.budget_id, p.starts_at FOR UPDATE OF p
-        LOOP
+                   b."limit" + COALESCE((
+                       SELECT sum(e.amount) FROM controls_budgetincrease e
+                       WHERE e.budget_id = b.id AND e.starts_at <= at AND e.expires_at > at AND e.ended_at IS NULL
+                   ), 0) AS allowed
+            INTO v_period
+            FROM controls_budgetperiod p JOIN controls_budget b ON b.id = p.budget_id
+            WHERE p.budget_id = v_ids[i] AND p.starts_at = v_starts[i] FOR UPDATE OF p;
             IF v_period.ends_at <= at THEN
                 v_before := v_before + v_period.held;
                 CONTINUE;
@@ -186,9 +198,10 @@ BEGIN
             END IF;
         END IF;
 
-        UPDATE controls_budgetperiod p SET held = p.held + v_amount
-        FROM unnest(v_present_ids, v_present_starts) AS t(id, start)
-        WHERE p.budget_id = t.id AND p.starts_at = t.start;
+        FOR i IN 1 .. cardinality(v_present_ids) LOOP
+            UPDATE controls_budgetperiod p SET held = p.held + v_amount
+            WHERE p.budget_id = v_present_ids[i] AND p.starts_at = v_present_starts[i];
+        END LOOP;
         INSERT INTO controls_hold (
             id, source, persona_id, post_id, operation, cost_type, provider, asked_model, model,
             input_tokens, output_tokens, amount, asked_amount, budget_ids, period_starts, observed,
@@ -208,21 +221,15 @@ BEGIN
     is_switched := false;
     IF reason = 'budget' AND v_model = p_model AND p_cheap_model IS NOT NULL THEN
         fits := NOT EXISTS (
-            SELECT FROM controls_budgets_of(p_persona, p_cheap_model, p_cheap_cost_type, at) f
-            JOIN controls_budget b ON b.id = f.budget_id AND b.hard
-            LEFT JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
-            WHERE f.is_present AND b."limit" + controls_increase_of(b.id, at)
-                - COALESCE(p.spent + p.held + p.pending, 0) < p_cheap_amount
+            SELECT FROM controls_left_of(p_persona, p_cheap_model, p_cheap_cost_type, at) l
+            WHERE l.is_hard AND l.remaining < p_cheap_amount
         );
     END IF;
     IF budget_id IS NULL THEN
-        SELECT b.id, b.name, l.allowed, l.allowed - p.spent - p.held - p.pending, p.ends_at
+        SELECT l.budget_id, l.name, l.allowed, l.remaining, l.resets_at
         INTO budget_id, budget_name, allowed, remaining, resets_at
-        FROM controls_budgets_of(p_persona, p_model, p_cost_type, at) f
-        JOIN controls_budget b ON b.id = f.budget_id
-        JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
-        CROSS JOIN LATERAL (SELECT b."limit" + controls_increase_of(b.id, at) AS allowed) l
-        WHERE f.is_present ORDER BY NOT b.hard, 4 LIMIT 1;
+        FROM controls_left_of(p_persona, p_model, p_cost_type, at) l
+        ORDER BY NOT l.is_hard, l.remaining LIMIT 1;
     END IF;
     INSERT INTO controls_refusal AS r (
         key, persona_id, post_id, operation, model, decision, reason, budget_id, amount, attempts, first_at, last_at
@@ -236,7 +243,7 @@ END $$;
 """
 DROP = """
 DROP FUNCTION controls_decide;
-DROP FUNCTION controls_increase_of;
+DROP FUNCTION controls_left_of;
 DROP FUNCTION controls_budgets_of;
 """
 

@@ -12,8 +12,12 @@ LONGEST_SECONDS = 0.5
 INTERVAL_SECONDS = 0.1
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The deadline has passed."""
+
+
 class HastyConnection(psycopg.Connection[Any]):
-    """Raises OperationalError after the deadline, and is closed then: what it had sent may still be carried out."""
+    """Raises NoAnswer after the deadline, and is closed then: what it had sent may still be carried out."""
 
     def wait(self, gen: PQGen[T], interval: float = INTERVAL_SECONDS, timeout: float | None = None) -> T:
         try:
@@ -22,4 +26,4 @@ class HastyConnection(psycopg.Connection[Any]):
             if timeout is not None:
                 raise
             self.close()
-            raise psycopg.OperationalError(f"no answer within {LONGEST_SECONDS} s") from None
+            raise NoAnswer(f"no answer within {LONGEST_SECONDS} s") from None
