@@ -13,6 +13,8 @@ from django.utils.timezone import now
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from controls import budgets
+from controls.admin.increases import IncreasePages
+from controls.admin.savings import SavingsPages
 from controls.models import Budget, Usage
 from controls.models.budgets import MOST_LEVELS, default_levels
 from costs.admin.base import ModelAdmin, ModelForm, badge, unbroken
@@ -67,7 +69,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(Budget)
-class BudgetAdmin(ModelAdmin):
+class BudgetAdmin(SavingsPages, IncreasePages, ModelAdmin):
     form = BudgetForm
     list_display = ("name", "counts", "may_spend", "used", "kind", "state")
     list_filter = (StateFilter, "period", "hard")
@@ -145,11 +147,13 @@ class BudgetAdmin(ModelAdmin):
     @admin.display(description="used")
     def used(self, budget: Budget) -> str:
         usage = budget.usage(now())
+        reserved = usage.held + usage.pending
         return format_html(
-            '{} {} <span class="finops-nowrap">{} %</span>',
+            '{} {} <span class="finops-nowrap">{} %</span>{}',
             unbroken(money(usage.spent)),
             _bar(usage),
             number(usage.used_percent),
+            f" and {money(reserved)} held" if reserved else "",
         )
 
     @admin.display(description="kind")
@@ -164,6 +168,8 @@ class BudgetAdmin(ModelAdmin):
         reached = [level for level in usage.warn_levels if usage.used_percent >= level]
         if usage.spent > usage.allowed:
             return badge("overspent", "danger")
+        if usage.remaining <= 0 and usage.spent < usage.allowed:
+            return badge("full with what is held", "danger")
         return badge(f"{reached[-1]} % reached", "warning") if reached else badge("within", "success")
 
     @admin.display(description="by period")

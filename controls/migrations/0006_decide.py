@@ -11,7 +11,8 @@ CREATE FUNCTION controls_budgets_of(
 ) RETURNS SETOF record LANGUAGE sql STABLE ROWS 4 AS $$
     SELECT b.id, p.starts_at, p.ends_at > p_at, NOT EXISTS (
         SELECT FROM controls_budgetperiod q
-        WHERE q.budget_id = b.id AND q.starts_at <= p_at AND q.starts_at > p_at - interval '40 days' AND q.ends_at > p_at
+        WHERE q.budget_id = b.id AND q.starts_at <= p_at AND q.starts_at > p_at - interval '40 days'
+          AND q.ends_at > p_at
     )
     FROM controls_budget b
     LEFT JOIN controls_budgetperiod p ON p.budget_id = b.id AND p.starts_at <= p_at
@@ -193,7 +194,8 @@ BEGIN
             ELSIF NOT FOUND THEN
                 decision := 'throttle';
                 reason := 'throttled';
-                SELECT extract(epoch FROM c.next_free_at - at) INTO waits FROM controls_control c WHERE c.persona_id = p_persona;
+                SELECT extract(epoch FROM c.next_free_at - at) INTO waits
+                FROM controls_control c WHERE c.persona_id = p_persona;
                 EXIT admission;
             END IF;
         END IF;
@@ -214,7 +216,8 @@ BEGIN
         UPDATE controls_refusal SET admitted_at = at WHERE key = p_key AND admitted_at IS NULL;
         remaining := remaining - v_amount;
         decision := CASE WHEN is_switched THEN 'switch' ELSE 'allow' END;
-        reason := CASE WHEN is_switched THEN 'switched' WHEN budget_id IS NULL THEN 'no_budget' ELSE 'within_budget' END;
+        reason := CASE
+            WHEN is_switched THEN 'switched' WHEN budget_id IS NULL THEN 'no_budget' ELSE 'within_budget' END;
         RETURN;
     END;
 

@@ -88,6 +88,10 @@ class ControlQuerySet(models.QuerySet["Control"]):
     def active(self) -> "ControlQuerySet":
         return self.exclude(level=Level.CLOSED)
 
+    def holding(self, at: datetime) -> "ControlQuerySet":
+        """Those that hold somebody back; a pause that ran out is a trial until the breaker moves."""
+        return self.active().filter(models.Q(expires_at__gt=at) | models.Q(level=Level.PAUSE))
+
     def wanted(self) -> "ControlQuerySet":
         """Those with a step that nobody has taken yet."""
         return self.exclude(wanted_level="")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 
 DEFAULT_SOURCE = "default"
 
@@ -98,12 +98,12 @@ class ApiKey(models.Model):
         """The personas that this key sees; None means all."""
         return self.personas or None
 
-    def wait(self, at: datetime) -> timedelta | None:
+    def wait(self, at: datetime, *, using: str = DEFAULT_DB_ALIAS) -> timedelta | None:
         """Take one request from the rate limit; None when granted, else how long to wait (GCRA, bursts of 10 s)."""
         if self.rate_limit is None:
             return None
         interval, burst = timedelta(minutes=1) / self.rate_limit, timedelta(seconds=10)
-        with connection.cursor() as cursor:
+        with connections[using].cursor() as cursor:
             cursor.execute(
                 "UPDATE costs_apikey SET next_free_at = GREATEST(next_free_at, %(at)s) + %(interval)s::interval"
                 " WHERE id = %(id)s AND COALESCE(next_free_at, %(at)s) <= %(latest)s",
@@ -111,5 +111,5 @@ class ApiKey(models.Model):
             )
             if cursor.rowcount:
                 return None
-        self.refresh_from_db(fields=["next_free_at"])
+        self.refresh_from_db(using=using, fields=["next_free_at"])
         return max((self.next_free_at or at) - at - burst, timedelta(seconds=1))

@@ -1,0 +1,32 @@
+"""Which cheaper models may stand in for a dear one, in which order."""
+
+from django.contrib import admin
+from django.utils.timezone import now
+
+from controls.models import Switch
+from costs.admin.base import ModelAdmin, badge, unbroken
+from costs.templatetags.ledger import number
+
+
+@admin.register(Switch)
+class SwitchAdmin(ModelAdmin):
+    list_display = ("model", "position", "target", "retires", "room", "state")
+    list_display_links = ("model", "target")
+    list_filter_sheet = False
+    search_fields = ("model", "target")
+    sortable_by = ()
+    ordering = ("model", "position", "pk")
+    fields = (("model", "target"), "position", ("retired_on", "context_tokens"))
+    change_form_outer_before_template = "controls/admin/switch_hint.html"
+
+    @admin.display(description="retired on")
+    def retires(self, switch: Switch) -> str:
+        return unbroken(switch.retired_on.isoformat()) if switch.retired_on else "not announced"
+
+    @admin.display(description="context")
+    def room(self, switch: Switch) -> str:
+        return f"{number(switch.context_tokens)} tokens" if switch.context_tokens else "as the price list has it"
+
+    @admin.display(description="state")
+    def state(self, switch: Switch) -> str:
+        return badge("alive", "success") if switch.is_alive(now().date()) else badge("retired", "danger")
