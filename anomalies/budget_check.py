@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from anomalies import contributors, incidents, looks, outlook
+from anomalies import contributors, controlled, incidents, looks, outlook
 from anomalies.detectors.base import Window
 from anomalies.detectors.burn_rate import Burn, BurnReading
 from anomalies.detectors.forecast import OutlookReading
@@ -42,6 +42,8 @@ def check(at: datetime) -> None:
         rules_seen.append("forecast")
     seen = {look.key for look in found}
     incidents.apply([*found, *(look for rule in rules_seen for look in unseen(rule, seen, rules))], at=at)
+    # Last: decisions wait for whoever holds the row of a breaker.
+    controlled.observe(found, at=at)
 
 
 def _is_a_new_hour(at: datetime) -> bool:
@@ -76,7 +78,7 @@ def _at_burning(rules: Rules, usages: Sequence[Usage], at: datetime) -> Iterable
         if judged and judged.severity:
             reading = _as_used(reading, usage, at)
             judged = detector.inspect(reading)
-        yield Look("burn_rate", detector, reading.scope, judged, partial(_burn_evidence, reading))
+        yield Look("burn_rate", detector, reading.scope, judged, partial(_burn_evidence, reading), reading)
 
 
 def _as_used(reading: BurnReading, usage: Usage, at: datetime) -> BurnReading:
@@ -134,7 +136,8 @@ def _at_outlooks(rules: Rules, usages: Sequence[Usage], at: datetime) -> Iterabl
             exceeded_at=expected.exceeded_at,
             window=Window(usage.starts_at, usage.ends_at),
         )
-        yield Look("forecast", detector, reading.scope, detector.inspect(reading), partial(_outlook_evidence, reading))
+        judged = detector.inspect(reading)
+        yield Look("forecast", detector, reading.scope, judged, partial(_outlook_evidence, reading), reading)
 
 
 def _outlook_evidence(reading: OutlookReading) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ the sweep's watermark moves with what it found. So a look is never lost, and mad
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,8 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from alerts import heartbeat
 from alerts.signal import Severity
-from anomalies import hourly, incidents, late_outcomes, looks, quiet, series, wording
+from anomalies import controlled, hourly, incidents, late_outcomes, looks, quiet, series, wording
+from anomalies.incidents import Look
 from anomalies.models import Anomaly, Touch
 from anomalies.readings import RECENT, active_personas
 from anomalies.rules import Rules
@@ -44,16 +45,19 @@ WITH waiting AS MATERIALIZED (
     SELECT id, sum(posts) OVER (ORDER BY id) - posts AS posts_before FROM waiting
 )
 DELETE FROM anomalies_touch WHERE id IN (SELECT id FROM chosen WHERE posts_before < %s)
-RETURNING newest, personas, posts, outcomes, unpriced
+RETURNING id, newest, personas, posts, outcomes, unpriced
 """
-WAITING = "SELECT persona, max(newest) FROM anomalies_touch, unnest(personas) AS persona GROUP BY 1"
 
 
 @dataclass(slots=True)
 class Touched:
-    """Notes taken together: for each persona the newest of its lines, and the posts."""
+    """Notes taken together: for each persona the newest of its lines, and the posts.
+
+    `spending` are the personas whose spending nobody has looked at since the note was written.
+    """
 
     notes: int = 0
+    spending: dict[str, datetime] = field(default_factory=dict)
     personas: dict[str, datetime] = field(default_factory=dict)
     posts: set[str] = field(default_factory=set)
     outcomes: set[str] = field(default_factory=set)
@@ -66,10 +70,11 @@ def check_touched(at: datetime) -> int:
     All personas come first, whichever notes they stand in: a spike does not wait behind ten thousand dear posts.
     """
     started, done, most = time.monotonic(), 0, NOTES_AT_ONCE
-    _look_at_spending(_waiting(at), at)
+    spending, looked_at = _waiting(at)
+    _look_at_spending(spending, at)
     while time.monotonic() - started < SECONDS:
         try:
-            dealt_with = _deal_with(most, at)
+            dealt_with = _deal_with(most, looked_at, at)
         except PASSING:
             raise
         except Exception:
@@ -84,10 +89,10 @@ def check_touched(at: datetime) -> int:
     return done
 
 
-def _deal_with(most: int, at: datetime) -> int:
+def _deal_with(most: int, looked_at: Collection[int], at: datetime) -> int:
     """Look at so many notes, in a transaction of their own; returns how many there were."""
     with transaction.atomic():
-        touched = _take(most, at)
+        touched = _take(most, looked_at, at)
         if touched.notes:
             _look_at(touched, at)
     return touched.notes
@@ -98,10 +103,18 @@ def _drop_the_first() -> int:
     return Touch.objects.filter(pk__in=first).delete()[0]
 
 
-def _waiting(at: datetime) -> dict[str, datetime]:
-    with connection.cursor() as cursor:
-        cursor.execute(WAITING)
-        return _as_of(dict(cursor.fetchall()), at)
+def _waiting(at: datetime) -> tuple[dict[str, datetime], set[int]]:
+    """The personas of all notes, and which notes these are: more are written meanwhile."""
+    newest: dict[str, datetime] = {}
+    notes = list(Touch.objects.values_list("pk", "newest", "personas"))
+    for _, used, personas in notes:
+        _note(newest, personas, used)
+    return _as_of(newest, at), {note for note, _, _ in notes}
+
+
+def _note(newest: dict[str, datetime], personas: Iterable[str], used: datetime) -> None:
+    for persona in personas:
+        newest[persona] = max(newest.get(persona, used), used)
 
 
 def _as_of(newest: Mapping[str, datetime], at: datetime) -> dict[str, datetime]:
@@ -109,35 +122,44 @@ def _as_of(newest: Mapping[str, datetime], at: datetime) -> dict[str, datetime]:
     return {persona: used if used < at - RECENT else at for persona, used in newest.items()}
 
 
+@transaction.atomic
 def _look_at_spending(personas: Mapping[str, datetime], at: datetime) -> None:
-    incidents.apply(looks.at_spending(personas, Rules.stored(), target=Target.configured()), at=at)
+    _store(looks.at_spending(personas, Rules.stored(), target=Target.configured()), at)
 
 
-def _take(most: int, at: datetime) -> Touched:
+def _store(found: Sequence[Look], at: datetime) -> None:
+    """Incidents first, then the breaker, and nothing after it: who waits for its row may hold what we would want."""
+    incidents.apply(found, at=at)
+    controlled.observe(found, at=at)
+
+
+def _take(most: int, looked_at: Collection[int], at: datetime) -> Touched:
     touched = Touched()
     with connection.cursor() as cursor:
         cursor.execute(TAKE, [most, POSTS_AT_ONCE])
-        for newest, personas, posts, outcomes, unpriced in cursor.fetchall():
+        for note, newest, personas, posts, outcomes, unpriced in cursor.fetchall():
             touched.notes += 1
             touched.posts.update(posts)
             touched.outcomes.update(outcomes)
             touched.unpriced |= unpriced
-            for persona in personas:
-                touched.personas[persona] = max(touched.personas.get(persona, newest), newest)
-    touched.personas = _as_of(touched.personas, at)
+            _note(touched.personas, personas, newest)
+            if note not in looked_at:
+                _note(touched.spending, personas, newest)
+    touched.personas, touched.spending = _as_of(touched.personas, at), _as_of(touched.spending, at)
     return touched
 
 
 def _look_at(touched: Touched, at: datetime) -> None:
-    """Spending was looked at before, for all notes at once."""
+    """Spending was looked at before, for all notes that were there then."""
     rules, target = Rules.stored(), Target.configured()
     found = [
+        *looks.at_spending(touched.spending, rules, target=target),
         *looks.at_posts(touched.posts, rules, target=target),
         *looks.at_outcomes(sorted(touched.outcomes), rules, at, per_follow=settings.FINOPS_COST_PER_FOLLOW_TARGET),
         *looks.at_budgets(rules, at, set(touched.personas)),
         *(hourly.at_unpriced(rules, at) if touched.unpriced else ()),
     ]
-    incidents.apply(found, at=at)
+    _store(found, at)
 
 
 def sweep(at: datetime) -> None:
@@ -155,7 +177,7 @@ def _sweep_spending(at: datetime) -> None:
     rules, target = Rules.stored(), Target.configured()
     personas = active_personas(at - RECENT, at)
     found = looks.at_spending(dict.fromkeys(personas, at), rules, target=target)
-    incidents.apply([*found, *quiet.unseen("cost_spike", {look.key for look in found}, rules)], at=at)
+    _store([*found, *quiet.unseen("cost_spike", {look.key for look in found}, rules)], at)
 
 
 def _sweep_outcomes(at: datetime) -> None:
@@ -164,7 +186,7 @@ def _sweep_outcomes(at: datetime) -> None:
         active_personas(at - DAY, at), rules, at, per_follow=settings.FINOPS_COST_PER_FOLLOW_TARGET
     )
     seen = {look.key for look in found}
-    incidents.apply([*found, *(look for rule in OF_OUTCOMES for look in quiet.unseen(rule, seen, rules))], at=at)
+    _store([*found, *(look for rule in OF_OUTCOMES for look in quiet.unseen(rule, seen, rules))], at)
 
 
 OF_OUTCOMES = ("efficiency_drop", "negative_roi", "cost_threshold")
@@ -175,6 +197,7 @@ STEPS: tuple[Callable[[datetime], None], ...] = (
     late_outcomes.revise,
     series.catch_up,
     hourly.catch_up,
+    controlled.revisit,
 )
 
 
@@ -232,7 +255,7 @@ def _latest_posts(persona_id: str, at: datetime) -> list[str]:
         return [post for (post,) in cursor.fetchall()]
 
 
-def _told(look: incidents.Look) -> dict[str, Any]:
+def _told(look: Look) -> dict[str, Any]:
     judgement = look.judgement
     assert judgement is not None, "only findings are told"
     return {

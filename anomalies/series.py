@@ -16,7 +16,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Min
 
-from anomalies import contributors, incidents
+from anomalies import contributors, controlled, incidents
 from anomalies.detectors import DETECTORS
 from anomalies.detectors.base import Window
 from anomalies.detectors.learned import StreamingDetector
@@ -89,18 +89,17 @@ def booked_until(at: datetime) -> datetime:
 
 
 def catch_up(at: datetime) -> None:
-    for grain in GRAINS:
-        _catch_up(grain, at)
+    controlled.observe([look for grain in GRAINS for look in _catch_up(grain, at)], at=at)
 
 
-def _catch_up(grain: Grain, at: datetime) -> None:
-    """Feed what was closed since the watermark, at most a day of it."""
+def _catch_up(grain: Grain, at: datetime) -> list[Look]:
+    """Feed what was closed since the watermark, at most a day of it; returns the looks at the newest window."""
     closed = grain.floor(booked_until(at) - LATENESS)
     mark, _ = Watermark.objects.select_for_update().get_or_create(
         name=f"learned {grain.name}", defaults={"through": closed}
     )
     if mark.through >= closed:
-        return
+        return []
     start = max(mark.through, grain.floor(at - LONGEST_STOP))
     closed = min(closed, start + WINDOWS_AT_ONCE * grain.step)
     looks = _feed(grain, start, closed, spent_in(grain, start, closed), Rules.stored())
@@ -108,6 +107,7 @@ def _catch_up(grain: Grain, at: datetime) -> None:
     mark.save(update_fields=["through"])
     for moment, found in sorted(looks.items()):
         incidents.apply(found, at=max(moment, at - LONGEST_STOP))
+    return looks.get(closed, [])
 
 
 def spent_in(grain: Grain, start: datetime, end: datetime, personas: list[str] | None = None) -> Amounts:
@@ -189,6 +189,7 @@ def _look(rule: Any, reading: SeriesReading) -> Look:
         reading.scope,
         rule.inspect(reading),
         partial(_evidence, reading),
+        reading,
     )
 
 

@@ -7,11 +7,10 @@ lets go what expired. Locks come in one order: incidents, groups of alerts, rows
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from celery import current_app
 from django.db import connection, models, transaction
@@ -21,8 +20,9 @@ from alerts.models.deliveries import as_json
 from alerts.signal import Severity
 from controls import ladder, notices
 from controls.ladder import Change, Level, Reading, Rules, State, Step
-from controls.models import Control, ControlTransition, Override, Policy
+from controls.models import Control, ControlTransition, Override
 from controls.models.breaker import EVERYBODY
+from controls.policy_rules import Policies as Policies
 
 log = logging.getLogger(__name__)
 
@@ -47,45 +47,6 @@ KNOWN_FOR = timedelta(days=7)
 
 LARGEST_EXCESS = Decimal(10) ** 20
 SIX_PLACES = Decimal("1e-6")
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """Read once for each look: a changed policy holds from the next one on."""
-
-    rules: Mapping[str, Rules]
-
-    @classmethod
-    def stored(cls) -> Self:
-        return cls({policy.persona_id: rules_of(policy) for policy in Policy.objects.all()})
-
-    def of(self, persona_id: str) -> Rules:
-        """The persona's own policy, else everybody's, else as shipped."""
-        return self.rules.get(persona_id) or self.rules.get(EVERYBODY) or Rules()
-
-
-def rules_of(policy: Policy) -> Rules:
-    return Rules(
-        spike_from=policy.spike_from,
-        budget_from=policy.budget_from,
-        roi_from=policy.roi_from,
-        on_critical=policy.on_critical,
-        minimum_events=policy.minimum_events,
-        minimum_amount=policy.minimum_amount,
-        leave=policy.leave,
-        calm=timedelta(seconds=policy.calm_seconds),
-        stay=timedelta(seconds=policy.stay_seconds),
-        expiry=timedelta(seconds=policy.expiry_seconds),
-        pause=timedelta(seconds=policy.pause_seconds),
-        medium_per_minute=policy.medium_per_minute,
-        high_per_minute=policy.high_per_minute,
-        critical_per_minute=policy.critical_per_minute,
-        throttle_requests=policy.throttle_requests,
-        disable_expensive_models=policy.disable_expensive_models,
-        pause_persona=policy.pause_persona,
-        alert_human_operator=policy.alert_human_operator,
-        is_observing=policy.is_observing,
-    )
 
 
 def state_of(control: Control) -> State:
@@ -177,7 +138,8 @@ def _disabled(personas: Iterable[str], at: datetime) -> set[str]:
     return named if EVERYBODY in found else found
 
 
-# Who came first has changed the version: then this is about a state that is gone.
+# Who came first has changed the version: then this is about a state that is gone. Nor does a note undo a wanted step
+# that its look had not seen.
 WRITE = """
 INSERT INTO controls_control AS mine
     (persona_id, level, is_observing, trigger, severity, excess, reason, since, expires_at, calm_since, version,
@@ -190,7 +152,7 @@ ON CONFLICT (persona_id) DO UPDATE SET
     trigger = excluded.trigger, excess = excluded.excess, reason = excluded.reason, expires_at = excluded.expires_at,
     calm_since = excluded.calm_since, wanted_level = excluded.wanted_level, wanted_at = excluded.wanted_at,
     wanted = excluded.wanted
-WHERE mine.version = excluded.version
+WHERE mine.version = excluded.version AND (mine.wanted_level = '' OR excluded.wanted_level <> '')
 RETURNING persona_id, version, wanted_level
 """
 
@@ -274,6 +236,11 @@ def take(persona_id: str, version: int, *, at: datetime) -> ControlTransition | 
     if not _may_still_be_taken(control, at):
         Control.objects.filter(pk=control.pk, version=version).update(wanted_level="", wanted_at=None, wanted={})
         return None
+    return _carry_out(control, Control.objects.wanted().filter(pk=control.pk, version=version), at)
+
+
+def _carry_out(control: Control, still: models.QuerySet[Control], at: datetime) -> ControlTransition | None:
+    """The step that the control carries, if `still` finds its row as it was."""
     try:
         with transaction.atomic():
             transition = _transition(control, at)
@@ -281,7 +248,8 @@ def take(persona_id: str, version: int, *, at: datetime) -> ControlTransition | 
             # Before the row is touched: whoever takes groups of alerts after a row may wait in a circle.
             is_told = bool(control.wanted["alert"])
             fire(*notices.signals(transition, is_told=is_told, is_held_back=is_held_back), at=at)
-            _move(control, transition, is_held_back=is_held_back)
+            if not still.update(**_moved(control, transition, is_held_back=is_held_back)):
+                raise _Overtaken
             transition.save(force_insert=True)
     except _Overtaken:
         return None
@@ -346,28 +314,25 @@ def _may_be_paused(at: datetime) -> int:
         return max(1, int(cursor.fetchone()[0] * BLAST_SHARE))
 
 
-def _move(control: Control, transition: ControlTransition, *, is_held_back: bool) -> None:
-    """Compare and set. What was held back keeps its level, and the moment, so that it is not tried all the time."""
+def _moved(control: Control, transition: ControlTransition, *, is_held_back: bool) -> dict[str, Any]:
+    """What was held back keeps its level, and the moment, so that it is not tried all the time."""
     wanted, at = control.wanted, transition.at
     fields: dict[str, Any] = {"version": transition.version, "wanted_level": "", "wanted_at": None, "wanted": {}}
     if is_held_back:
-        fields |= {"reason": transition.reason, "wanted": {"held_back_at": at.isoformat()}}
-    else:
-        is_same_level = wanted["change"] == Change.TIGHTENED
-        fields |= {
-            "level": transition.to_level,
-            "is_observing": transition.is_observing,
-            "per_minute": transition.per_minute,
-            "trigger": transition.trigger,
-            "severity": transition.severity,
-            "excess": control.excess if is_same_level else _number(wanted["excess"]),
-            "reason": transition.reason,
-            "since": control.since if is_same_level else at,
-            "expires_at": transition.expires_at,
-            "calm_since": at if wanted["is_calm"] else None,
-        }
-    if not Control.objects.wanted().filter(pk=control.pk, version=control.version).update(**fields):
-        raise _Overtaken
+        return fields | {"reason": transition.reason, "wanted": {"held_back_at": at.isoformat()}}
+    is_same_level = wanted["change"] == Change.TIGHTENED
+    return fields | {
+        "level": transition.to_level,
+        "is_observing": transition.is_observing,
+        "per_minute": transition.per_minute,
+        "trigger": transition.trigger,
+        "severity": transition.severity,
+        "excess": control.excess if is_same_level else _number(wanted["excess"]),
+        "reason": transition.reason,
+        "since": control.since if is_same_level else at,
+        "expires_at": transition.expires_at,
+        "calm_since": at if wanted["is_calm"] else None,
+    }
 
 
 def _number(text: str | None) -> Decimal | None:
@@ -387,15 +352,12 @@ def _left_behind() -> list[tuple[str, int]]:
 
 
 def _expire(control: Control, *, at: datetime) -> None:
-    """In one transaction: nobody needs a ring to find it."""
-    with transaction.atomic():
-        rules = Policies.stored().of(control.persona_id)
-        step = _step(control, (), rules, at, is_complete=False)
-        if step.is_transition:
-            Control.objects.filter(pk=control.pk, version=control.version, wanted_level="").update(
-                wanted_level=step.state.level, wanted_at=at, wanted=_wanted(step, rules)
-            )
-            take(control.persona_id, control.version, at=at)
+    """At once: nobody needs a ring to find it."""
+    rules = Policies.stored().of(control.persona_id)
+    step = _step(control, (), rules, at, is_complete=False)
+    if step.is_transition:
+        control.wanted_level, control.wanted_at, control.wanted = step.state.level, at, _wanted(step, rules)
+        _carry_out(control, Control.objects.filter(pk=control.pk, version=control.version, wanted_level=""), at)
 
 
 def _safely(work: Any, persona_id: str) -> None:

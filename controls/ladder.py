@@ -50,8 +50,9 @@ class Change(StrEnum):
 class Reading:
     """One trigger of one persona. `excess` is its score over the policy's threshold: 1 and more has crossed it.
 
-    `events` and `amount` (dollars) are what it rests on, `newest` is the time of its newest evidence. A lagging trigger
-    only accumulates; `full` is the excess at which a budget has nothing left. `says` is the sentence for a person.
+    `events` and `amount` (dollars) are what it rests on; `fresh` is the excess of what came since the level began,
+    judged alone (None: too little came). A lagging trigger only accumulates and has nothing fresh; `full` is the
+    excess at which a budget has nothing left. `says` is the sentence for a person.
     """
 
     persona_id: str
@@ -60,7 +61,7 @@ class Reading:
     excess: Decimal
     events: int
     amount: Decimal
-    newest: datetime | None = None
+    fresh: Decimal | None = None
     is_lagging: bool = False
     full: Decimal | None = None
     says: str = ""
@@ -194,32 +195,41 @@ def _is_enough(reading: Reading, rules: Rules) -> bool:
 
 
 def _hold(state: State, triggered: Sequence[Reading], rules: Rules, at: datetime) -> Step:
-    worst = triggered[0]
+    worst, unhelped = triggered[0], _unhelped(state, triggered, rules, at)
+    if unhelped and (level := _next(state, rules)):
+        return _move(Change.ESCALATED, state, level, rules, at, _why(state.level), unhelped)
     held = _renewed(replace(state, calm_since=None), rules, at)
     if state.trigger not in {each.trigger for each in triggered}:
         held = replace(held, trigger=worst.trigger, excess=worst.excess)
-    unhelped = next((each for each in triggered if _is_unhelped(state, each, rules)), None)
-    if unhelped and _has_stayed(state, rules, at):
-        level = rules.above(state.level) if state.level is not Level.HALF_OPEN else _pause_again(rules)
-        if level:
-            return _move(Change.ESCALATED, state, level, rules, at, _why(state.level), unhelped)
-        return _noted(state, held, f"{_why(state.level)} The policy permits nothing beyond it.", unhelped)
     worse = next((each for each in triggered if _is_enough(each, rules) and _is_tighter(state, each, rules)), None)
     if worse:
-        severity = worse.severity
-        tightened = replace(
-            held,
-            severity=severity,
-            per_minute=rules.per_minute(state.level, severity),
-            expires_at=at + rules.expiry,
-            version=state.version + 1,
-        )
-        return Step(Change.TIGHTENED, tightened, _because(worse, f"It got worse: {_told(tightened)}."), worse)
-    return _noted(state, held, reading=worst)
+        return _tightened(state, held, worse, rules, at)
+    why = f"{_why(state.level)} The policy permits nothing beyond it." if unhelped else ""
+    return _noted(state, held, why, worst)
 
 
-def _pause_again(rules: Rules) -> Level | None:
-    return Level.PAUSE if rules.permits(Level.PAUSE) else None
+def _unhelped(state: State, triggered: Sequence[Reading], rules: Rules, at: datetime) -> Reading | None:
+    """What says that the level, given its minimum stay, does not help."""
+    found = next((each for each in triggered if _is_unhelped(state, each)), None)
+    return found if _has_stayed(state, rules, at) else None
+
+
+def _next(state: State, rules: Rules) -> Level | None:
+    """A trial that failed has but one way to go."""
+    if state.level is Level.HALF_OPEN:
+        return Level.PAUSE if rules.permits(Level.PAUSE) else None
+    return rules.above(state.level)
+
+
+def _tightened(state: State, held: State, worse: Reading, rules: Rules, at: datetime) -> Step:
+    tightened = replace(
+        held,
+        severity=worse.severity,
+        per_minute=rules.per_minute(state.level, worse.severity),
+        expires_at=at + rules.expiry,
+        version=state.version + 1,
+    )
+    return Step(Change.TIGHTENED, tightened, _because(worse, f"It got worse: {_told(tightened)}."), worse)
 
 
 def _why(level: Level) -> str:
@@ -230,12 +240,11 @@ def _has_stayed(state: State, rules: Rules, at: datetime) -> bool:
     return state.since is not None and at - state.since >= rules.stay
 
 
-def _is_unhelped(state: State, reading: Reading, rules: Rules) -> bool:
-    """Whether what was read is news since the level began: old evidence does not say that it does not help."""
+def _is_unhelped(state: State, reading: Reading) -> bool:
+    """Whether it is so since the level began: old evidence does not say that the level does not help."""
     if reading.is_lagging:
         return reading.trigger == state.trigger and state.excess is not None and _has_grown(reading, state.excess)
-    is_new = reading.newest is not None and state.since is not None and reading.newest > state.since
-    return is_new and reading.amount >= rules.minimum_amount
+    return reading.fresh is not None and reading.fresh >= ENTER
 
 
 def _has_grown(reading: Reading, before: Decimal) -> bool:
@@ -266,7 +275,7 @@ def _calm(state: State, rules: Rules, at: datetime) -> Step:
 def _move(
     change: Change, state: State, level: Level, rules: Rules, at: datetime, why: str, reading: Reading | None = None
 ) -> Step:
-    severity = _severity(reading) if reading else state.severity or Severity.MEDIUM
+    severity = _severity(change, state, reading)
     life = rules.life(level)
     moved = State(
         level=level,
@@ -281,9 +290,14 @@ def _move(
     return Step(change, moved, _because(reading, f"{why} {_told(moved).capitalize()}.".strip()), reading)
 
 
-def _severity(reading: Reading) -> Severity:
-    """What crossed the trigger is at least medium, whatever its rule calls it."""
-    return max(reading.severity, Severity.MEDIUM, key=lambda severity: severity.rank)
+def _severity(change: Change, state: State, reading: Reading | None) -> Severity:
+    """What crossed the trigger is at least medium, whatever its rule calls it; a higher level is never a milder one."""
+    found = [Severity.MEDIUM]
+    if reading:
+        found.append(reading.severity)
+    if state.severity and change is not Change.ENTERED:
+        found.append(state.severity)
+    return max(found, key=lambda severity: severity.rank)
 
 
 def _because(reading: Reading | None, told: str) -> str:

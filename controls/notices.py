@@ -61,7 +61,7 @@ def _signal(transition: ControlTransition, rule: str, status: Status, title: str
 def _facts(transition: ControlTransition) -> dict[str, Any]:
     facts: dict[str, Any] = {"why": transition.reason}
     if transition.per_minute and transition.to_level in (Level.THROTTLE, Level.SWITCH, Level.HALF_OPEN):
-        facts["requests_a_minute"] = transition.per_minute
+        facts["requests_a_minute"] = str(transition.per_minute)
     if transition.expires_at:
         facts["until"] = f"{transition.expires_at:%Y-%m-%d %H:%M:%S} UTC"
     if transition.is_observing:

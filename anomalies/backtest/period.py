@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -71,10 +71,9 @@ WHERE hour >= %(start)s AND hour < %(end)s AND persona_id = ANY(%(personas)s) GR
 """
 
 
-def hourly_costs(period: Period, before: timedelta) -> dict[str, dict[datetime, Decimal]]:
-    """What each persona cost in each hour that has costs, from `before` the span on."""
-    found: dict[str, dict[datetime, Decimal]] = {persona: {} for persona in period.personas}
-    span = period.span
-    for persona, hour, amount in stream(HOURS, start=span.start - before, end=span.end, personas=list(period.personas)):
+def hourly_costs(span: Span, personas: Sequence[str]) -> dict[str, dict[datetime, Decimal]]:
+    """What each persona cost in each hour that has costs."""
+    found: dict[str, dict[datetime, Decimal]] = {persona: {} for persona in personas}
+    for persona, hour, amount in stream(HOURS, start=span.start, end=span.end, personas=list(personas)):
         found[persona][hour] = amount
     return found

@@ -22,7 +22,7 @@ from anomalies.detectors.no_data import SilenceReading
 from anomalies.detectors.unpriced import UnpricedReading
 from anomalies.hourly import WEEK
 from costs.ingest import accept_window
-from costs.periods import HOUR, floor
+from costs.periods import HOUR, Span, floor
 
 ZERO = Decimal(0)
 GRAINS = {grain.name: grain for grain in series.GRAINS}
@@ -52,7 +52,8 @@ def _series_look(rule: Detector, reading: SeriesReading, expected: tuple[float, 
 
 def no_data(period: Period) -> Iterator[Look]:
     """Every full hour, each persona that had costs in the week before it."""
-    hours = {persona: sorted(found) for persona, found in hourly_costs(period, WEEK).items()}
+    since = Span(period.span.start - WEEK, period.span.end)
+    hours = {persona: sorted(found) for persona, found in hourly_costs(since, period.personas).items()}
     for at in period.each_hour():
         for persona, spent in hours.items():
             reading = _silence(persona, spent, at)

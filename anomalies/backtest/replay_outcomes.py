@@ -1,7 +1,7 @@
 """What posts brought for their cost, hour by hour of a stored period, from sums that are read once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate, pairwise
@@ -14,7 +14,7 @@ from anomalies.detectors.cost_threshold import CostPerFollow, FollowReading
 from anomalies.detectors.efficiency_drop import EfficiencyReading
 from anomalies.detectors.negative_roi import ReturnReading
 from anomalies.outcome_readings import DAY, DAYS_BEFORE, KINDS, LONGEST_WAIT, REVENUE
-from costs.periods import HOUR, ceiling
+from costs.periods import HOUR, Span, ceiling
 
 ZERO = Decimal(0)
 HOURS_OF_DAY = DAY // HOUR
@@ -90,7 +90,8 @@ def _looks(
     """
     start = period.span.start - BEFORE
     hours = (ceiling(period.span.end, HOUR) - start) // HOUR
-    costs, outcomes = hourly_costs(period, BEFORE), _outcomes(period, start)
+    since = Span(start, period.span.end)
+    costs, outcomes = hourly_costs(since, period.personas), hourly_outcomes(since, period.personas)
     for persona in period.each_persona():
         spent, rule_of_it = Hourly(start, costs[persona], hours), detector or period.detector(rule, persona)
         for kind in kinds:
@@ -109,9 +110,10 @@ def _looks(
                     yield Look(at, rule_of_it, scope, None)
 
 
-def _outcomes(period: Period, start: datetime) -> dict[tuple[str, str], dict[datetime, Decimal]]:
+def hourly_outcomes(span: Span, personas: Sequence[str]) -> dict[tuple[str, str], dict[datetime, Decimal]]:
+    """Dollars of revenue, or how many of another kind, by persona and kind."""
     found: dict[tuple[str, str], dict[datetime, Decimal]] = defaultdict(dict)
-    values = {"start": start, "end": period.span.end, "personas": list(period.personas), "revenue": REVENUE}
+    values = {"start": span.start, "end": span.end, "personas": list(personas), "revenue": REVENUE}
     for persona, kind, hour, brought in stream(OUTCOMES, **values):
         found[persona, kind][hour] = brought
     return found

@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Protocol
 
 from anomalies.backtest.judge import Look
@@ -41,6 +41,10 @@ class Cost:
     started_at: datetime
     name: str = ""
 
+    def plus(self, part: "Cost") -> "Cost":
+        """The same with a part that came later."""
+        return replace(part, amount=self.amount + part.amount, events=self.events + part.events)
+
 
 class Source(Protocol):
     """The past of one persona as one of the two readings sees it."""
@@ -54,21 +58,27 @@ class Source(Protocol):
 
 
 class LatestPosts:
-    """The mean of the latest ten posts of a quarter of an hour, against the median of seven days before it."""
+    """The mean of the latest ten posts of a quarter of an hour, against the median of seven days before it.
+
+    A post may come whole or in parts.
+    """
 
     def __init__(self, persona: str, target: Decimal) -> None:
         self.scope = {"persona_id": persona, "reading": COST_PER_POST}
         self._persona, self._target = persona, target
-        self._recent: deque[Cost] = deque()
+        # By name, the one with the newest part last; what is no longer recent may go on.
+        self._recent: dict[str, Cost] = {}
+        self._older: dict[str, Cost] = {}
         self._before = Trailing(TRAILING)
         self._hour: tuple[datetime | None, int] = (None, 0)
 
     def take(self, cost: Cost) -> None:
-        self._recent.append(cost)
+        before = self._recent.pop(cost.name, None) or self._older.pop(cost.name, None)
+        self._recent[cost.name] = before.plus(cost) if before else cost
 
     def reading(self, at: datetime) -> CostReading | None:
-        self._move(at)
-        latest = list(self._recent)[-LATEST_POSTS:]
+        self.move(at)
+        latest = list(islice(reversed(self._recent.values()), LATEST_POSTS))[::-1]
         if not latest:
             return None
         amount = sum((post.amount for post in latest), ZERO)
@@ -86,22 +96,27 @@ class LatestPosts:
         )
 
     def changes_at(self) -> datetime | None:
-        return self._recent[0].at + RECENT if self._recent else None
+        return next(iter(self._recent.values())).at + RECENT if self._recent else None
 
-    def _move(self, at: datetime) -> None:
-        while self._recent and self._recent[0].at <= at - RECENT:
-            post = self._recent.popleft()
+    def move(self, at: datetime) -> None:
+        while self._recent and (post := next(iter(self._recent.values()))).at <= at - RECENT:
+            self._older[post.name] = self._recent.pop(post.name)
             hour = floor(post.at, HOUR)
             count = self._hour[1] if self._hour[0] == hour else 0
             # As live, some posts of each hour stand for all of them.
             if post.amount > 0 and count < LINES_OF_AN_HOUR:
                 self._before.add(post.at, post.amount)
             self._hour = (hour, count + 1)
+        while self._older and (post := next(iter(self._older.values()))).at < at - TRAILING:
+            del self._older[post.name]
         self._before.forget(at)
 
 
 class Pulse:
-    """Five minutes, against the larger of two medians of seven days: of all of them, and at this time of the day."""
+    """Five minutes, against the larger of two medians of seven days: of all of them, and at this time of the day.
+
+    They may come whole or in parts.
+    """
 
     def __init__(self, persona: str) -> None:
         self.scope = {"persona_id": persona, "reading": SPEND_RATE}
@@ -112,12 +127,16 @@ class Pulse:
         self._at_slot: list[deque[Cost]] = [deque(maxlen=7) for _ in range(SLOTS_OF_DAY)]
 
     def take(self, cost: Cost) -> None:
+        if self._recent and self._recent[-1].started_at == cost.started_at:
+            cost = self._recent.pop().plus(cost)
+        if self._waiting and self._waiting[-1].started_at == cost.started_at:
+            self._waiting.pop()
         self._recent.append(cost)
         if cost.amount > 0:
             self._waiting.append(cost)
 
     def reading(self, at: datetime) -> CostReading | None:
-        self._move(at)
+        self.move(at)
         if not self._recent or len(self._before) < LEAST_WINDOWS:
             return None
         dearest = max(self._recent, key=lambda cost: cost.amount)
@@ -139,7 +158,7 @@ class Pulse:
     def changes_at(self) -> datetime | None:
         return self._recent[0].started_at + 2 * FIVE_MINUTES if self._recent else None
 
-    def _move(self, at: datetime) -> None:
+    def move(self, at: datetime) -> None:
         while self._recent and self._recent[0].started_at <= at - 2 * FIVE_MINUTES:
             self._recent.popleft()
         while self._waiting and self._waiting[0].started_at < at - RECENT:

@@ -1,7 +1,7 @@
 """What a backtest came to: a table, JSON for programs, a page to look at."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -86,17 +86,22 @@ def page(run: Run) -> str:
 def table(run: Run) -> list[str]:
     incidents = run.incidents
     rows = [HEADER, *(_row(incident) for incident in incidents[:SHOWN])]
+    lines = aligned(rows, LEFT)
+    more = len(incidents) - SHOWN
+    shown = [*lines, *([f"and {more:,} more; --format json shows all"] if more > 0 else []), ""] if incidents else []
+    return [*shown, *summary(run)]
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Container[int]) -> list[str]:
+    """Lines of a table; the columns at these places begin at the left, the others end at the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    return [
         "  ".join(
-            cell.ljust(width) if place in LEFT else cell.rjust(width)
+            cell.ljust(width) if place in left else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
-    more = len(incidents) - SHOWN
-    shown = [*lines, *([f"and {more:,} more; --format json shows all"] if more > 0 else []), ""] if incidents else []
-    return [*shown, *summary(run)]
 
 
 def summary(run: Run) -> list[str]:

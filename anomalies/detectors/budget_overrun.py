@@ -41,13 +41,13 @@ class BudgetOverrun(Detector):
         if reading.limit <= 0:
             return None
         used = reading.spent / reading.limit * 100
-        own = _levels(reading.warn_levels) if reading.warn_levels else None
+        own = levels_of(reading.warn_levels) if reading.warn_levels else None
         return self.judge(
             used, current=reading.spent, baseline=reading.limit, multiplier=reading.spent / reading.limit, levels=own
         )
 
 
-def _levels(warn_levels: Sequence[Decimal]) -> Levels:
+def levels_of(warn_levels: Sequence[Decimal]) -> Levels:
     """Up to three: the first one is medium, the others are high and critical."""
     medium, high, critical = (*warn_levels, None, None)[:3]
     return Levels(medium=medium, high=high, critical=critical)

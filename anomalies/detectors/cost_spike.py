@@ -42,10 +42,12 @@ class CostSpike(Detector):
     minimum_rate: Decimal = Decimal("0.50")
 
     def inspect(self, reading: CostReading) -> Judgement | None:
-        least = self.minimum_rate if reading.kind == SPEND_RATE else self.minimum_amount
         if reading.baseline <= 0:
             return None
         multiplier = reading.current / reading.baseline
         judged = self.judge(multiplier, current=reading.current, baseline=reading.baseline, multiplier=multiplier)
-        is_enough = reading.amount >= least and reading.events >= self.minimum_events
-        return judged if is_enough else self.too_little(judged)
+        return judged if self.is_enough(reading) else self.too_little(judged)
+
+    def is_enough(self, reading: CostReading) -> bool:
+        least = self.minimum_rate if reading.kind == SPEND_RATE else self.minimum_amount
+        return reading.amount >= least and reading.events >= self.minimum_events

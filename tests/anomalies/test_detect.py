@@ -71,6 +71,22 @@ class TestAtOnce:
         assert (detect.check_touched(NOON), detect.check_touched(NOON)) == (1, 0)
         assert not Touch.objects.exists()
 
+    def test_what_is_booked_during_a_look_is_looked_at_by_it(
+        self, posts: Posts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        posts.write("0.02")
+        looked = detect._look_at_spending
+
+        def and_more_comes(*spending: Any) -> None:
+            looked(*spending)
+            posts.write("0.50")
+
+        monkeypatch.setattr(detect, "_look_at_spending", and_more_comes)
+        detect.check_touched(NOON)
+
+        assert Anomaly.objects.filter(rule="cost_spike").exists()
+        assert not Touch.objects.exists()
+
     def test_it_escalates_when_it_gets_worse_and_keeps_the_worst(self, posts: Posts) -> None:
         posts.write("0.067")
         detect.check_touched(NOON)

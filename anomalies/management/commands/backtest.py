@@ -1,8 +1,11 @@
-"""Show what a rule would have done: over a stored period, or over a CSV file, in one pass as if live.
+"""Show what a rule would have done: over a stored period, or over a CSV file, in one pass as if live. Or what the
+breaker and hard budgets would have done, and saved.
 
 manage.py backtest --rule cost_spike --from 2026-11-01 --to 2026-11-14 --levels medium=3,high=4 --plot spikes.html
 manage.py backtest --rule learned --csv series.csv.gz --labels labels.csv
 manage.py backtest --rule learned --csv series.csv --format nab --output scores.csv
+manage.py backtest --policy
+manage.py backtest --policy spike_from=4 stay_seconds=30 is_observing=false --persona ai_jesus
 
 A CSV file needs no database and no server. Its value is what the rule compares: a cost, a return in percent, …
 """
@@ -22,12 +25,14 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import Error
 from django.utils.timezone import now
 
-from anomalies.backtest import report
+from anomalies.backtest import report, report_policy, terms
 from anomalies.backtest.progress import Progress
 from anomalies.backtest.replay import GRAINS
 from anomalies.backtest.report import Run
 from anomalies.backtest.run import Question, over_file, over_ledger
+from anomalies.backtest.run_policy import over_policy
 from anomalies.backtest.series import UnusableSeries, instant
+from anomalies.backtest.terms import UnusablePolicy
 from anomalies.detectors import DETECTORS
 from costs.events import PLAIN_NUMBER
 from costs.periods import DAY, HOUR, LONGEST, InvalidQuery, Span, ceiling, floor, parse_period
@@ -35,6 +40,7 @@ from costs.rendering import encode
 
 SEVERITIES = ("low", "medium", "high", "critical")
 DEFAULT_SPAN = timedelta(days=14)
+OF_RULES = {option: f"--{option}" for option in ("csv", "levels", "baseline", "labels", "plot")}
 OF_LEDGER = {"persona": "--persona", "start": "--from", "end": "--to"}
 
 
@@ -44,7 +50,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
-        parser.add_argument("--rule", required=True, metavar="RULE", help=f"one of {', '.join(DETECTORS)}")
+        asked = parser.add_mutually_exclusive_group(required=True)
+        asked.add_argument("--rule", metavar="RULE", help=f"one of {', '.join(DETECTORS)}")
+        asked.add_argument(
+            "--policy",
+            nargs="*",
+            metavar="FIELD=VALUE",
+            help="the controls, with these fields of all policies",
+        )
         parser.add_argument("--csv", type=Path, metavar="FILE", help="columns timestamp and value, also packed (.gz)")
         parser.add_argument("--persona", action="append", metavar="NAME", help="may be repeated; default: everybody")
         parser.add_argument("--from", dest="start", metavar="TIME", help="a date or RFC 3339; default: 14 days earlier")
@@ -60,11 +73,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         _check(options)
         try:
+            if options["policy"] is not None:
+                self._try_policy(options)
+                return
             run = self._run(options)
             if options["plot"]:
                 with self._writing(options["plot"]) as out:
                     out.write(report.page(run))
-        except (UnusableSeries, InvalidQuery) as error:
+        except (UnusableSeries, UnusablePolicy, InvalidQuery) as error:
             raise CommandError(str(error)) from None
         except Error as error:
             raise CommandError(f"The database does not answer: {error}") from None
@@ -93,13 +109,24 @@ class Command(BaseCommand):
             elif options["csv"]:
                 run = over_file(question, options["csv"], baseline=_baseline(options))
             else:
-                run = over_ledger(question, _span(options), options["persona"] or [], options["grain"])
+                run = over_ledger(question, _span(options, now()), options["persona"] or [], options["grain"])
             progress.finish()
             if options["format"] == "table":
                 out.write("\n".join(report.table(run)) + "\n")
             elif options["format"] == "json":
                 out.write(encode(report.told(run)).decode() + "\n")
         return run
+
+    def _try_policy(self, options: dict[str, Any]) -> None:
+        changes, at = terms.parse(options["policy"]), now()
+        progress = Progress(sys.stderr, "controls")
+        with self._writing(options["output"]) as out:
+            trial = over_policy(changes, _span(options, at), options["persona"] or [], at=at, passed=progress.show)
+            progress.finish()
+            if options["format"] == "json":
+                out.write(encode(report_policy.told(trial)).decode() + "\n")
+            else:
+                out.write("\n".join(report_policy.table(trial)) + "\n")
 
     @contextmanager
     def _writing(self, path: Path | None) -> Iterator[TextIO | OutputWrapper]:
@@ -117,6 +144,12 @@ class Command(BaseCommand):
 
 
 def _check(options: dict[str, Any]) -> None:
+    if options["policy"] is not None:
+        if given := [name for option, name in OF_RULES.items() if options[option]]:
+            raise CommandError(f"{', '.join(given)} belong to --rule: leave them out, or --policy.")
+        if options["format"] == "nab":
+            raise CommandError("--format nab scores the rows of a file: name it with --rule and --csv.")
+        return
     if options["rule"] not in DETECTORS:
         raise CommandError(f"--rule must be one of {', '.join(DETECTORS)}.")
     if options["csv"]:
@@ -164,9 +197,9 @@ def _baseline(options: dict[str, Any]) -> Decimal | None:
     return baseline
 
 
-def _span(options: dict[str, Any]) -> Span:
-    """Full hours, but never beyond this moment, which is the end where none is named."""
-    at, zone = now(), ZoneInfo("UTC")
+def _span(options: dict[str, Any], at: datetime) -> Span:
+    """Full hours, but never beyond `at`, which is the end where none is named."""
+    zone = ZoneInfo("UTC")
     _check_past("--from", options["start"], at)
     _check_past("--to", options["end"], at)
     earliest = floor(at - LONGEST + DAY, HOUR)
