@@ -6,8 +6,8 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-# https://platform.openai.com/docs/deprecations: gpt-3.5-turbo-0125 was shut down in October 2026.
-TARGETS = (("gpt-3.5-turbo-0125", date(2026, 10, 23), 16_385), ("gpt-4o-mini", None, 128_000))
+# https://platform.openai.com/docs/deprecations, as others quote it: check it before the second date comes.
+TARGETS = (("gpt-3.5-turbo-0125", date(2026, 10, 23), 16_385), ("gpt-4o-mini", date(2027, 1, 14), 128_000))
 MODELS = ("gpt-4o", "gpt-4")
 
 
