@@ -47,7 +47,8 @@ class DecisionView(KeyedView):
             if problem is None:
                 raise
             return problem.response()
-        return HttpResponse(encode(_rendered(decision)), content_type=JSON)
+        content = encode(_rendered(decision))
+        return HttpResponse(content, content_type=JSON, headers={"Content-Length": str(len(content))})
 
     @extend_schema(**documentation_decisions.DECIDE)
     def post(self, request: Request) -> Response:
@@ -105,10 +106,22 @@ def _key(request: HttpRequest) -> ApiKey:
         raise _nobody(request)
     if not key.allows(Scope.DECISIONS_WRITE):
         raise Problem(403, f"This API key lacks the scope {Scope.DECISIONS_WRITE}.")
-    if key.rate_limit is not None and (waiting := key.wait(now())):
-        seconds = max(1, round(waiting.total_seconds()))
+    if waits := _waits(key):
+        seconds = max(1, round(waits.total_seconds()))
         raise Problem(429, f"Request was throttled. Expected available in {seconds} seconds.", headers=_after(seconds))
     return key
+
+
+def _waits(key: ApiKey) -> timedelta | None:
+    """While the database is away nobody counts a key's requests."""
+    if key.rate_limit is None or decisions.is_resting():
+        return None
+    try:
+        with holds.connected():
+            return key.wait(now(), using=DECISIONS)
+    except (DatabaseError, InterfaceError):
+        decisions.rest()
+        return None
 
 
 def _after(seconds: int) -> dict[str, str]:
@@ -119,7 +132,9 @@ def _known(secret: str) -> ApiKey | None:
     """While the database is away the key counts as it was last known: a decision is due all the same."""
     if not decisions.is_resting():
         try:
-            return auth.key_of(secret, using=DECISIONS)
+            # Kept until the request ends, this connection might be the one that the decision waits for.
+            with holds.connected():
+                return auth.key_of(secret, using=DECISIONS)
         except (DatabaseError, InterfaceError):
             decisions.rest()
     known = auth.last_known(secret)

@@ -22,7 +22,7 @@ from controls import ladder, notices
 from controls.ladder import Change, Level, Reading, Rules, State, Step
 from controls.models import Control, ControlTransition, Override
 from controls.models.breaker import EVERYBODY
-from controls.policy_rules import Policies as Policies
+from controls.policy_rules import Policies
 
 log = logging.getLogger(__name__)
 
