@@ -1,5 +1,6 @@
 """The OpenAPI document is what the service does: tried by a machine that reads it."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,20 +8,29 @@ from typing import Any
 import pytest
 import schemathesis
 from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from costs import documentation, examples
 from costs.models import ApiKey, PriceRate, Scope
 from costs.reprice import reprice_unpriced
-from finops_project.wsgi import application
+from tests.controls.conftest import close_decisions
 from tests.costs.conftest import Ledger, amount_event, usage_event
 
 EXAMPLES = 60
+# Without what a web process does at its start: tests have no database yet when they are collected.
+application = get_wsgi_application()
+
+
+@pytest.fixture(autouse=True)
+def _decisions_end() -> Iterator[None]:
+    yield
+    close_decisions()
 
 
 @pytest.mark.slow
-@pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
+@pytest.mark.django_db(transaction=True, databases=["default", "inbox", "decisions"])
 def test_every_answer_is_a_documented_one() -> None:
     _, secret = ApiKey.issue(name="schemathesis", scopes=Scope.values)
     headers = {"Authorization": f"Bearer {secret}"}
@@ -41,7 +51,7 @@ def test_every_answer_is_a_documented_one() -> None:
     assert tried >= 5
 
 
-@pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
+@pytest.mark.django_db(transaction=True, databases=["default", "inbox", "decisions"])
 def test_full_answers_hold_exactly_the_documented_fields(ledger: Ledger) -> None:
     post_with_every_kind_of_line(ledger)
     _, secret = ApiKey.issue(name="schema", scopes=Scope.values)

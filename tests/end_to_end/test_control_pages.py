@@ -47,7 +47,7 @@ def test_one_persona_is_paused_with_the_keyboard_alone() -> None:
     make_control()
 
     with audit_desk() as desk:
-        desk.follow("Breaker")
+        desk.open(reverse("admin:controls_control_changelist"))
         desk.tab_to("ai_jesus")
         desk.page.keyboard.press("Enter")
         expect(desk.page.locator("#why")).to_contain_text("3.9 times its baseline.")
