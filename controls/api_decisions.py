@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -60,6 +61,10 @@ class HoldView(KeyedView):
     """The hold of a decision, for the key that asked for it."""
 
     required_scope = Scope.DECISIONS_WRITE
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """On the connections that give up: who ends a hold must not wait for Postgres either."""
+        return [ApiKeyAuthentication(using=DECISIONS)]
 
     def _require(self, request: Request, hold_id: UUID) -> None:
         key = self.key_of(request)

@@ -7,11 +7,10 @@ import argparse
 import asyncio
 import json
 from typing import Any
+from uuid import uuid4
 
 from examples.content_pipeline.simulated_openai import simulated_openai
 from examples.demo import configure, stack
-
-ATTRIBUTION = {"post_id": "example-post", "persona_id": "ai_jesus"}
 
 
 def main() -> None:
@@ -30,11 +29,13 @@ async def _run(example: str, base_url: str) -> dict[str, Any]:
     from examples.langgraph_node import CostTrackingNode
     from examples.orchestrator_task import process_post_generation_task
 
+    # A post of its own for each run: the simulated answers, and so the ids of their events, are always the same.
+    attribution = {"post_id": f"example-{uuid4().hex[:8]}", "persona_id": "ai_jesus"}
     async with AsyncOpenAI(base_url=base_url, api_key="simulated") as client:
         if example == "orchestrator_task":
-            return await process_post_generation_task({**ATTRIBUTION, "topic": "night trains"}, client)
+            return await process_post_generation_task({**attribution, "topic": "night trains"}, client)
         messages = [{"role": "user", "content": "Draft a post on night trains."}]
-        return await CostTrackingNode(client)({**ATTRIBUTION, "current_operation": "draft", "messages": messages})
+        return await CostTrackingNode(client)({**attribution, "current_operation": "draft", "messages": messages})
 
 
 if __name__ == "__main__":

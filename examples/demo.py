@@ -1,9 +1,10 @@
 """The main job on input: write posts, track every cost, import history, read it all back and check every total.
 
-Then a persona goes mad, and who is on call hears of it: once when it begins, once when it is over.
-Run by `make demo` against the stack of `make up`. Nothing leaves this machine: the OpenAI server is simulated, and
-stand-ins receive the alerts. With --trace it also replays a file of real messages and compares
-the prices with those recorded in it.
+Then a persona goes mad, and who is on call hears of it: once when it begins, once when it is over. Another one runs
+away, and the breaker stops it: throttled, switched to the cheaper model, paused, let back in; and what that saved is
+added up. Run by `make demo` against the stack of `make up`. Nothing leaves this machine: the OpenAI server is
+simulated, and stand-ins receive the alerts. With --trace it also replays a file of real messages and compares the
+prices with those recorded in it.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,22 +23,30 @@ from uuid import uuid4
 
 import django
 
-from examples.content_pipeline import incident, report, trace
+from examples.content_pipeline import incident, report, stopped, trace
 from examples.content_pipeline.account import Account, Entry
 from examples.content_pipeline.admin import Visitor
 from examples.content_pipeline.history import DAYS, IMPORT_OPTIONS, write_history
 from examples.content_pipeline.incident import Incident
-from examples.content_pipeline.personas import NIGHT_OWL, NIGHT_OWL_GONE_MAD, PERSONAS, Persona
+from examples.content_pipeline.personas import NIGHT_OWL, NIGHT_OWL_GONE_MAD, PERFECTIONIST, PERSONAS, Persona
 from examples.content_pipeline.progress import bar, step
 from examples.content_pipeline.readback import Ledger, compare, wait_until_booked
 from examples.content_pipeline.receivers import CHANNELS, Receivers
 from examples.content_pipeline.simulated_openai import simulated_openai
+from examples.content_pipeline.stopped import Breaker
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK_FILE = ROOT / ".run" / "stack.json"
 # Real traces are older than the 90 days that a producer may reach back: this process, and no other, may go further.
 TRACE_OLDEST_DAYS = "5000"
 TRACE_MODELS_SHOWN = 16
+# The night owl's part is about who hears: the breaker notes what it would have done, and holds nobody back.
+DRY_RUN = {"is_observing": True, "alert_human_operator": False}
+# For a machine that is busy otherwise: it takes a tenth of it.
+PAUSED_SECONDS, WRITTEN_SECONDS, CLOSED_SECONDS = 90, 120, 150
+NORMAL_POSTS, POSTS_AFTERWARDS = 10, 2
+VERIFY = ("verify_ledger", "verify_budgets")
+OK = 200
 
 Told = dict[str, Decimal]
 
@@ -48,10 +57,15 @@ def main() -> int:
     configure(running, reaching_back=options.trace is not None)
     ledger, run = Ledger(running["base_url"], running["api_key"]), uuid4().hex[:8]
     right = _demonstrate(running, ledger, run, options.posts, options.history)
-    if not options.no_alerts:
-        right = _alert(running, run) and right
+    receivers = Receivers(running.get("receivers_url", ""))
+    is_alerting = not options.no_alerts and _is_alone(receivers)
+    if is_alerting:
+        right = _alert(running, ledger, receivers, run) and right
     if options.trace:
         right = _replay(options.trace, ledger, run) and right
+    right = _verify() and right
+    if is_alerting:
+        right = _look(running, run) and right
     return 0 if right else 1
 
 
@@ -60,7 +74,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trace", type=_file, help="messages with recorded costs, as .csv or .csv.gz")
     parser.add_argument("--posts", type=int, default=60)
     parser.add_argument("--history", type=int, default=20_000, help="how many events of history")
-    parser.add_argument("--no-alerts", action="store_true", help="leave out the part that waits for alerts")
+    parser.add_argument(
+        "--no-alerts", action="store_true", help="leave out the parts that wait: alerts and the breaker"
+    )
     return parser.parse_args()
 
 
@@ -103,8 +119,9 @@ def _demonstrate(stack: Mapping[str, Any], ledger: Ledger, run: str, posts: int,
         complete = wait_until_booked(ledger, account, start, end, bar(len(account.entries)))
     with step(f"Reading {_posts_in(account):,} posts and all breakdowns over HTTP: do they say what was bought?"):
         comparison = compare(ledger, account, start, end, bar(_posts_in(account)))
-    for post_id, total in live.totals(lambda entry: entry.post_id).items():
-        comparison.check("total told to the producer", post_id, told[post_id], total)
+    totals = live.totals(lambda entry: entry.post_id)
+    for post_id, total in told.items():
+        comparison.check("total told to the producer", post_id, total, totals[post_id])
     if not complete:
         comparison.differences.append("not every event was booked in time: is a worker running?")
     print(f"\nWhat was spent (run {run}, {time.monotonic() - clock:.0f} s)\n")
@@ -133,20 +150,31 @@ def _import_history(run: str, events: int, until: datetime, account: Account) ->
         path.unlink()
 
 
-def _alert(stack: Mapping[str, Any], run: str) -> bool:
-    """Whether everybody hears of a spike, once, and of its end."""
-    receivers = Receivers(stack.get("receivers_url", ""))
+def _is_alone(receivers: Receivers) -> bool:
+    """Whether nobody hears but stand-ins."""
     own = sorted(set(CHANNELS) - set(receivers.stands_in_for))
     if own:
-        print(f"\nThe alert path is left out: it would reach your own {', '.join(own)}.")
-        return True
+        print(f"\nAlerts and the breaker are left out: they would reach your own {', '.join(own)}.")
+    return not own
+
+
+def _alert(stack: Mapping[str, Any], ledger: Ledger, receivers: Receivers, run: str) -> bool:
+    """Whether everybody hears of a spike, once, and of its end; and whether a runaway is stopped meanwhile."""
     latest = max((message.number for message in receivers.messages()), default=0)
     found = Incident(receivers, NIGHT_OWL.id_in(run), latest)
+    started = datetime.now(UTC)
+    ledger.send("PUT", f"/controls/policies/{found.persona_id}", DRY_RUN)
     print(f"\nWho hears of it when {found.persona_id} goes mad\n")
     _spike(found, stack, run)
-    _calm(found, run)
-    print("\n".join(["", *incident.summary(found, run), f"  all messages     {receivers.url}/"]))
-    return not found.wrong
+    calm_from = _calm(run)
+    print(f"\nWhile that is watched until it is over: what stops {PERFECTIONIST.id_in(run)} when it runs away\n")
+    is_stopped = _stop(ledger, receivers, run)
+    print(f"\nWhen it is over for {found.persona_id}\n")
+    _end(found, calm_from)
+    print("\n".join(["", *incident.summary(found, run, [PERFECTIONIST.id_in(run)])]))
+    observed = Breaker(ledger, found.persona_id).savings(started, datetime.now(UTC) + timedelta(minutes=1))
+    print(f"  {stopped.dry_run(observed)}\n  all messages: {receivers.url}/")
+    return not found.wrong and is_stopped
 
 
 def _spike(found: Incident, stack: Mapping[str, Any], run: str) -> None:
@@ -156,21 +184,63 @@ def _spike(found: Incident, stack: Mapping[str, Any], run: str) -> None:
         found.wait(found.begun, incident.HEARD_SECONDS, bar(incident.HEARD_SECONDS, "seconds at most"))
     with step(f"Waiting {incident.DOUBLES_SECONDS} seconds for messages that should not come; following the links"):
         time.sleep(incident.DOUBLES_SECONDS)
-        visitor = Visitor(stack["base_url"])
-        visitor.log_in(stack["admin_user"], stack["admin_password"])
-        found.check_begun(visitor.status_of)
+        found.check_begun(_visitor(stack).status_of)
     print("\n".join(incident.shown(found.begun(), _first_dear(dear).timestamp, "the first dear call")), end="\n\n")
 
 
-def _calm(found: Incident, run: str) -> None:
+def _calm(run: str) -> datetime:
     calm_from = datetime.now(UTC)
     with step(f"Writing {incident.CALM_POSTS} posts as ever: they push the dear ones out of its latest ten"):
         _write_posts(run, incident.CALM_POSTS, Account(), "calm", [NIGHT_OWL])
+    return calm_from
+
+
+def _end(found: Incident, calm_from: datetime) -> None:
     with step("Waiting for the end: calm for a minute, and a look every half minute"):
         found.wait(found.ended, incident.OVER_SECONDS, bar(incident.OVER_SECONDS, "seconds at most"))
         time.sleep(incident.DOUBLES_SECONDS)
         found.check_ended()
     print("\n".join(incident.shown(found.ended(), calm_from, "the calm began")))
+
+
+def _stop(ledger: Ledger, receivers: Receivers, run: str) -> bool:
+    """Whether a loop that obeys is stopped and let in again, and every cent of it is where it belongs."""
+    account, started = Account(), datetime.now(UTC)
+    breaker = Breaker(ledger, PERFECTIONIST.id_in(run))
+    budget_id = breaker.prepare()
+    _run_away(breaker, account, run)
+    with step("Comparing what the API says with the producer's own account, to the last of 12 decimals"):
+        outcome = stopped.outcome(breaker, budget_id, account, started)
+        outcome.checks.check_told(receivers, breaker.persona_id)
+    steps = outcome.checks.steps
+    _tell("What the breaker did", stopped.timeline(stopped.phases(steps, account)))
+    _tell("Who heard of it", stopped.told(receivers, breaker.persona_id, steps))
+    _tell("What it saved, from GET /controls/savings", stopped.saved(outcome))
+    print("\n".join(["", *stopped.summary(outcome.checks)]))
+    return not outcome.checks.wrong
+
+
+def _tell(title: str, lines: Iterable[str]) -> None:
+    print("\n".join(["", title, "", *lines]))
+
+
+def _run_away(breaker: Breaker, account: Account, run: str) -> None:
+    from examples.content_pipeline.runaway import Runaway
+
+    runaway = Runaway(run, PERFECTIONIST, account, breaker.level)
+    with simulated_openai() as base_url:
+        with step(
+            "A loop rewrites one post again and again, every attempt in the next prompt; it asks before each call"
+        ):
+            runaway.loop(base_url, PAUSED_SECONDS, bar(PAUSED_SECONDS, "seconds at most"))
+        with step(
+            f"Somebody ends the loop: {NORMAL_POSTS} posts as ever, refused in the pause, let in slowly on trial"
+        ):
+            runaway.normal(base_url, NORMAL_POSTS, WRITTEN_SECONDS, bar(WRITTEN_SECONDS, "seconds at most"))
+        with step("Waiting until the breaker has found it calm: a look every half minute"):
+            runaway.wait("closed", CLOSED_SECONDS, bar(CLOSED_SECONDS, "seconds at most"))
+        with step(f"Writing {POSTS_AFTERWARDS} more posts, with its own model again"):
+            runaway.normal(base_url, POSTS_AFTERWARDS, WRITTEN_SECONDS, bar(WRITTEN_SECONDS, "seconds at most"))
 
 
 def _first_dear(dear: Account) -> Entry:
@@ -195,6 +265,33 @@ def _replay(path: Path, ledger: Ledger, run: str) -> bool:
     trace.write(judged, STACK_FILE.with_name("trace.csv"))
     print("  Every message with its recorded and its booked cost stands in .run/trace.csv.")
     return not any(judgement.verdict == "missing" for judgement in judged)
+
+
+def _verify() -> bool:
+    """Whether the counters and the budgets of the whole stack equal its ledger."""
+    done = [
+        subprocess.run([sys.executable, "manage.py", name], cwd=ROOT, capture_output=True, text=True, check=False)
+        for name in VERIFY
+    ]
+    said = [f"  {line}" for each in done for line in (each.stdout + each.stderr).splitlines()]
+    _tell("Do the counters and the budgets of the whole stack equal its ledger?", said)
+    return not any(each.returncode for each in done)
+
+
+def _look(stack: Mapping[str, Any], run: str) -> bool:
+    """Whether the pages are there that a person is sent to."""
+    pages, visitor = stopped.pages(stack["admin_url"], PERFECTIONIST.id_in(run)), _visitor(stack)
+    _tell("Where to see what the breaker did", [f"  {what:<38} {url}" for what, url in pages.items()])
+    answers = {url: visitor.status_of(url) for url in pages.values()}
+    wrong = [f"  WRONG: {url} answers {status}" for url, status in answers.items() if status != OK]
+    print("".join(f"{line}\n" for line in wrong), end="")
+    return not wrong
+
+
+def _visitor(stack: Mapping[str, Any]) -> Visitor:
+    visitor = Visitor(stack["base_url"])
+    visitor.log_in(stack["admin_user"], stack["admin_password"])
+    return visitor
 
 
 def _posts_in(account: Account) -> int:

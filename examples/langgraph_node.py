@@ -10,11 +10,14 @@ from openai import AsyncOpenAI
 from examples.content_pipeline.meter import Meter
 from examples.content_pipeline.tracker import CostTracker
 
-DRAFT_MODEL = "gpt-4o-mini"
+DRAFT_MODEL, MOST_TOKENS = "gpt-4o-mini", 900
 
 
 class CostTrackingNode:
-    """Reads messages, current_operation, persona_id, post_id and model (optional) of the state; adds `response`."""
+    """Reads messages, current_operation, persona_id, post_id and model (optional) of the state; adds `response`.
+
+    Raises guard.Refused when the call may not be made.
+    """
 
     def __init__(self, llm: AsyncOpenAI | None = None, tracker: CostTracker | None = None) -> None:
         self.llm = llm or AsyncOpenAI()
@@ -28,11 +31,13 @@ class CostTrackingNode:
             "post_id": state["post_id"],
         }
 
-        response = await self.llm.chat.completions.create(
-            model=state.get("model", DRAFT_MODEL), messages=state["messages"], max_completion_tokens=900
-        )
-        # A long prompt is partly cached: the usage object goes on as it came, so that the cached part is cheap.
-        await self.tracker.track_chat(response, **attribution)
+        model, messages = state.get("model", DRAFT_MODEL), state["messages"]
+        async with self.tracker.may_chat(model, messages, most_tokens=MOST_TOKENS, **attribution) as admission:
+            response = await self.llm.chat.completions.create(
+                model=admission.model, messages=messages, max_completion_tokens=MOST_TOKENS
+            )
+            # A long prompt is partly cached: the usage object goes on as it came, so that the cached part is cheap.
+            await self.tracker.track_chat(response, admission, **attribution)
         await self.tracker.track_infrastructure(meter.read(), service="persona_runtime", **attribution)
 
         return {**state, "response": response.choices[0].message.content}

@@ -32,6 +32,11 @@ PRICES = {
     "gpt-4o-mini-2024-07-18": ModelPrice(Decimal("0.15"), Decimal("0.075"), Decimal("0.60")),
     "o3-mini-2025-01-31": ModelPrice(Decimal("1.10"), Decimal("0.55"), Decimal("4.40")),
 }
+SNAPSHOTS = {
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "o3-mini": "o3-mini-2025-01-31",
+}
 # The rates that ship with the engine: Fargate's for cores and memory, Pinecone serverless' for vectors.
 RATES = {
     "cpu_core_hours": Decimal("0.04048"),
@@ -43,7 +48,7 @@ RATES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing bought."""
+    """One thing bought. `asked_cost`: what it had cost with the model that was asked for, where it was switched."""
 
     event_id: str
     timestamp: datetime
@@ -54,11 +59,22 @@ class Entry:
     provider: str | None
     model: str | None
     cost: Decimal
+    asked_cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that was not made, and what it may have cost."""
+
+    post_id: str
+    operation: str
+    estimate: Decimal
 
 
 @dataclass(slots=True)
 class Account:
     entries: dict[str, Entry] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
         if entry.event_id in self.entries:
@@ -76,9 +92,9 @@ class Account:
 
 
 def chat_cost(model: str, usage: Mapping[str, Any]) -> Decimal:
-    """What a chat completion costs by its usage object."""
+    """What a chat completion costs by its usage object. An undated name is that of the model's present date."""
     details = usage.get("prompt_tokens_details") or {}
-    return PRICES[model].cost(
+    return PRICES[SNAPSHOTS.get(model, model)].cost(
         input_tokens=usage["prompt_tokens"],
         cached_tokens=details.get("cached_tokens") or 0,
         output_tokens=usage["completion_tokens"],

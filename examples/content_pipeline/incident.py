@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -80,10 +80,11 @@ class Incident:
         for key in {message.key for message in self.begun()["pagerduty"]}:
             self.check(states.get(key) == "resolved", f"the pager's incident is {states.get(key, 'unknown')}")
 
-    def others(self, run: str) -> list[Message]:
-        """What was told of this run besides the incident: not expected, and not hidden."""
+    def others(self, run: str, apart_from: Collection[str] = ()) -> list[Message]:
+        """What was told of this run's personas besides the incident: not expected, and not hidden."""
         ours = {message.number for found in (self.begun(), self.ended()) for each in found.values() for message in each}
-        return [each for each in self.messages() if each.persona_id.endswith(run) and each.number not in ours]
+        messages = [each for each in self.messages() if each.persona_id not in apart_from]
+        return [each for each in messages if each.persona_id.endswith(run) and each.number not in ours]
 
     def _check_one(self, channel: str, messages: list[Message], of_what: str) -> None:
         self.check(len(messages) == 1, f"{NAMES[channel]} has {len(messages)} messages {of_what} instead of one")
@@ -112,9 +113,10 @@ def shown(found: Mapping[str, list[Message]], since: datetime, event: str) -> It
             yield from (f"     | {line}".rstrip() for line in message.text.splitlines())
 
 
-def summary(incident: Incident, run: str) -> Iterator[str]:
+def summary(incident: Incident, run: str, apart_from: Collection[str] = ()) -> Iterator[str]:
+    """Whether it went right, and what was told besides; of the personas in `apart_from` is told elsewhere."""
     yield f"  {incident.checked - len(incident.wrong)} of {incident.checked} checks of the alert path hold"
     yield from (f"    WRONG: {sentence}" for sentence in incident.wrong)
-    others = incident.others(run)
+    others = incident.others(run, apart_from)
     yield f"  told besides of this run's personas: {len(others) or 'nothing'}"
     yield from (f"    {NAMES[each.channel]}: {each.headline}: {each.rule} of {each.persona_id}" for each in others)

@@ -1,4 +1,4 @@
-"""The invented authors of the example: four that write, and one that only makes trouble."""
+"""The invented authors of the example: four that write, and two that only make trouble."""
 
 from dataclasses import dataclass, replace
 
@@ -24,6 +24,8 @@ PERSONAS = (
 )
 # It has a history like the others, and writes nothing before its day comes.
 NIGHT_OWL = Persona("night_owl", "gpt-4o-mini", "Whisper; everything is closed and the fridge hums. " * 100)
+# New here, without a history: what is normal for it is the target of $0.02 a post.
+PERFECTIONIST = Persona("perfectionist", "gpt-4o", "Every word must earn its place; then cut half of them. " * 60)
 # What one wrong line in a configuration does: a dearer model, and all that was ever written in every prompt. A post
 # then costs 10 to 18 cents, 5 times the target and more, and two of them less than half a dollar.
 NIGHT_OWL_GONE_MAD = replace(

@@ -1,12 +1,17 @@
-"""A small content studio: personas, a memory of what they said, a draft, a hook, a review; every call tracked."""
+"""A small content studio: personas, a memory of what they said, a draft, a hook, a review; every call tracked.
+
+Before each paid call it asks, and it obeys: it waits its turn, takes the model that it is given, or gives the post up.
+"""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from openai import AsyncOpenAI
 
+from controls import guard
 from examples.content_pipeline.account import Account
 from examples.content_pipeline.memory import VectorMemory
 from examples.content_pipeline.personas import PERSONAS, Persona
@@ -46,6 +51,7 @@ class Pipeline:
     memories: dict[str, VectorMemory] = field(default_factory=dict)
 
     async def write(self, assignment: Assignment) -> dict[str, Any]:
+        """Raises guard.Refused when one of its calls may not be made; what was bought until then is tracked."""
         persona, topic, post_id = assignment.persona, assignment.topic, assignment.post_id
         persona_id = persona.id_in(self.run)
         memory = self.memories.setdefault(persona_id, VectorMemory())
@@ -75,13 +81,17 @@ class Pipeline:
 async def write_posts(
     run: str, base_url: str, account: Account, given: Sequence[Assignment], done: Callable[[int], None]
 ) -> dict[str, Decimal]:
-    """Write posts; returns the total that the engine gave for each, right after its last call."""
+    """Write posts; returns the total that the engine gave for each, right after its last call.
+
+    Posts whose calls were refused are not among them: the account has their refusals.
+    """
     totals: dict[str, Decimal] = {}
     async with AsyncOpenAI(base_url=base_url, api_key="simulated") as client:
         pipeline = Pipeline(run, client, CostTracker(account))
         for number, assignment in enumerate(given, start=1):
-            result = await pipeline.write(assignment)
-            totals[assignment.post_id] = result["total_cost"]
+            with suppress(guard.Refused):
+                result = await pipeline.write(assignment)
+                totals[assignment.post_id] = result["total_cost"]
             done(number)
     return totals
 

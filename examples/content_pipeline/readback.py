@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ from examples.content_pipeline.account import Account, Entry
 READERS = 4
 TIMEOUT_SECONDS = 30
 PATIENCE_SECONDS = 60
+FIRST_ERROR = 400
 DIMENSIONS: dict[str, Callable[[Entry], str | None]] = {
     "persona_id": lambda entry: entry.persona_id,
     "model": lambda entry: entry.model,
@@ -28,12 +29,18 @@ DIMENSIONS: dict[str, Callable[[Entry], str | None]] = {
 
 
 class Ledger:
-    """GET with a key; one connection for each thread; numbers arrive as Decimals."""
+    """Ask with a key; one connection for each thread; numbers arrive as Decimals."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
         self._address = urlsplit(base_url).netloc
         self._headers = {"Authorization": f"Bearer {api_key}"}
         self._local = threading.local()
+        self._opened: list[http.client.HTTPConnection] = []
+
+    def close(self) -> None:
+        """End the connections of all threads."""
+        for connection in self._opened:
+            connection.close()
 
     def get(self, path: str, **parameters: str) -> tuple[int, Any]:
         target = f"{path}?{urlencode(parameters)}" if parameters else path
@@ -43,6 +50,13 @@ class Ledger:
             # A kept connection that the server closed meanwhile; reading twice does no harm.
             del self._local.connection
             return self._fetch(target)
+
+    def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """Change something; returns the answer. Raises RuntimeError for an error."""
+        status, answer = self._fetch(path, method, json.dumps(body).encode())
+        if status >= FIRST_ERROR:
+            raise RuntimeError(f"{method} {path} answered {status}: {str(answer)[:200]}")
+        return answer
 
     def post(self, post_id: str) -> tuple[int, Any]:
         return self.get(f"/costs/post/{quote(post_id, safe='')}")
@@ -59,10 +73,12 @@ class Ledger:
             raise RuntimeError(f"GET /costs/breakdown answered {status}: {str(body)[:200]}")
         return body
 
-    def _fetch(self, target: str) -> tuple[int, Any]:
+    def _fetch(self, target: str, method: str = "GET", body: bytes | None = None) -> tuple[int, Any]:
         if not hasattr(self._local, "connection"):
             self._local.connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
-        self._local.connection.request("GET", target, headers=self._headers)
+            self._opened.append(self._local.connection)
+        headers = self._headers | ({"Content-Type": "application/json"} if body else {})
+        self._local.connection.request(method, target, body, headers)
         answer = self._local.connection.getresponse()
         content = answer.read()
         try:

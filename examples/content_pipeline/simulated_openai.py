@@ -1,7 +1,7 @@
 """A simulated OpenAI server on loopback: the shape of the real one, invented answers, no model behind it.
 
 Usage is deterministic: the same request costs the same tokens. As at OpenAI a prompt of 1,024 tokens or more has a
-cached part in steps of 128, o-models add reasoning tokens to the output, and the answer names the dated model.
+cached part in steps of 128, o-models think within their max_completion_tokens, and the answer names the dated model.
 Run it alone with `python -m examples.content_pipeline.simulated_openai`; it prints its address.
 """
 
@@ -16,11 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
 
-SNAPSHOTS = {
-    "gpt-4o": "gpt-4o-2024-08-06",
-    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
-    "o3-mini": "o3-mini-2025-01-31",
-}
+from examples.content_pipeline.account import SNAPSHOTS
+
 CREATED = 1_735_689_600
 CACHE_FROM, CACHE_STEP, REASONING_STEP = 1024, 128, 64
 CHARACTERS_PER_TOKEN = 4
@@ -53,8 +50,10 @@ def usage(request: dict[str, Any], digest: bytes) -> dict[str, Any]:
     """What the request costs in tokens; the digest stands in for what a model would have decided."""
     prompt = sum(4 + len(message["content"]) // CHARACTERS_PER_TOKEN for message in request["messages"])
     cached = prompt * 3 // 4 // CACHE_STEP * CACHE_STEP if prompt >= CACHE_FROM and digest[0] % 4 else 0
-    reasoning = REASONING_STEP * (2 + digest[1] % 9) if request["model"].startswith("o") else 0
-    visible = request.get("max_completion_tokens", 400) * (128 + digest[2] // 2) // 256
+    most = request.get("max_completion_tokens", 400)
+    thinks = min(REASONING_STEP * (2 + digest[1] % 9), most * 3 // 4 // REASONING_STEP * REASONING_STEP)
+    reasoning = thinks if request["model"].startswith("o") else 0
+    visible = (most - reasoning) * (128 + digest[2] // 2) // 256
     return {
         "prompt_tokens": prompt,
         "completion_tokens": visible + reasoning,

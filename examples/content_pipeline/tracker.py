@@ -1,22 +1,32 @@
 """The engine with the producer's own account beside it: every purchase is noted first and tracked second.
 
-In a service of yours this file is not needed: call ViralFinOpsEngine and track_cost.delay() as its methods do.
+In a service of yours this file is not needed: call guard.call, ViralFinOpsEngine and track_cost.delay() as its methods
+do.
 """
 
-import asyncio
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from openai.types.chat import ChatCompletion
 
+from controls import guard
+from controls.decisions import Verdict
+from controls.guard import Admission
+from costs import threads
 from costs.engine import ViralFinOpsEngine
 from costs.tasks import track_cost
-from examples.content_pipeline.account import Account, Entry, chat_cost, infrastructure_cost
+from examples.content_pipeline.account import Account, Entry, Refusal, chat_cost, infrastructure_cost
 from examples.content_pipeline.meter import Used
 
 MINUTES_PER_HOUR = 60
+# So long a throttled call waits for its turn; then its post is given up.
+PATIENCE = timedelta(seconds=30)
+# Of English text, and for what frames a message; a service of yours counts with the model's own tokenizer.
+CHARACTERS_PER_TOKEN, TOKENS_PER_MESSAGE = 4, 4
 
 
 class CostTracker:
@@ -25,11 +35,47 @@ class CostTracker:
     def __init__(self, account: Account | None = None) -> None:
         self.engine = ViralFinOpsEngine()
         self.account = account if account is not None else Account()
+        self._asked: dict[str, str] = {}
 
-    async def track_openai_cost(self, answer: ChatCompletion, *, operation: str, persona_id: str, post_id: str) -> None:
+    @asynccontextmanager
+    async def may_chat(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        most_tokens: int,
+        operation: str,
+        persona_id: str,
+        post_id: str,
+    ) -> AsyncIterator[Admission]:
+        """Ask before a chat completion: use the admission's model, and put its hold_id into the event.
+
+        Waits its turn when it is throttled. Raises guard.Refused.
+        """
+        asked = guard.call(
+            model,
+            patience=PATIENCE,
+            input_tokens=sum(map(_tokens, messages)),
+            output_tokens=most_tokens,
+            operation=operation,
+            persona_id=persona_id,
+            post_id=post_id,
+        )
+        try:
+            async with asked as admission:
+                if admission.hold_id and admission.decision.decision is Verdict.SWITCH:
+                    self._asked[admission.hold_id] = model
+                yield admission
+        except guard.Refused as refused:
+            self.account.refusals.append(Refusal(post_id, operation, refused.decision.estimate))
+            raise
+
+    async def track_openai_cost(
+        self, answer: ChatCompletion, admission: Admission, *, operation: str, persona_id: str, post_id: str
+    ) -> None:
         """The specified call: two plain counts. Right where nothing of the prompt is cached."""
         usage = _usage(answer)
-        entry = self._noted_chat(answer, usage, operation, persona_id, post_id)
+        entry = self._noted_chat(answer, usage, admission, operation, persona_id, post_id)
         await self.engine.track_openai_cost(
             model=answer.model,
             input_tokens=usage["prompt_tokens"],
@@ -40,14 +86,22 @@ class CostTracker:
             event_id=entry.event_id,
             correlation_id=post_id,
             request_id=answer._request_id or "",
+            hold_id=admission.hold_id or "",
             timestamp=entry.timestamp,
         )
 
-    async def track_chat(self, answer: ChatCompletion, *, operation: str, persona_id: str, post_id: str) -> None:
+    async def track_chat(
+        self, answer: ChatCompletion, admission: Admission, *, operation: str, persona_id: str, post_id: str
+    ) -> None:
         """The provider's usage object as it came: cached tokens are priced as cached, reasoning is kept."""
         usage = _usage(answer)
-        entry = self._noted_chat(answer, usage, operation, persona_id, post_id)
-        await _delay(entry, usage={"dialect": "openai_chat", **usage}, request_id=answer._request_id or "")
+        entry = self._noted_chat(answer, usage, admission, operation, persona_id, post_id)
+        await _delay(
+            entry,
+            usage={"dialect": "openai_chat", **usage},
+            request_id=answer._request_id or "",
+            hold_id=admission.hold_id or "",
+        )
 
     async def track_infrastructure(
         self, spent: Used, *, service: str, operation: str, persona_id: str, post_id: str
@@ -92,10 +146,18 @@ class CostTracker:
         await _delay(entry, usage={"vector_writes": count}, metadata={"collection": collection})
 
     def _noted_chat(
-        self, answer: ChatCompletion, usage: Mapping[str, Any], operation: str, persona_id: str, post_id: str
+        self,
+        answer: ChatCompletion,
+        usage: Mapping[str, Any],
+        admission: Admission,
+        operation: str,
+        persona_id: str,
+        post_id: str,
     ) -> Entry:
         cost, event_id = chat_cost(answer.model, usage), f"{post_id}:{answer.id}"
-        return self._noted(event_id, post_id, persona_id, "openai_api", operation, cost, answer.model)
+        asked = self._asked.pop(admission.hold_id or "", None)
+        asked_cost = chat_cost(asked, usage) if asked else None
+        return self._noted(event_id, post_id, persona_id, "openai_api", operation, cost, answer.model, asked_cost)
 
     def _noted(
         self,
@@ -106,11 +168,16 @@ class CostTracker:
         operation: str,
         cost: Decimal,
         model: str | None = None,
+        asked_cost: Decimal | None = None,
     ) -> Entry:
-        provider = "openai" if model else None
-        entry = Entry(event_id, datetime.now(UTC), post_id, persona_id, cost_type, operation, provider, model, cost)
+        provider, at = "openai" if model else None, datetime.now(UTC)
+        entry = Entry(event_id, at, post_id, persona_id, cost_type, operation, provider, model, cost, asked_cost)
         self.account.add(entry)
         return entry
+
+
+def _tokens(message: Mapping[str, Any]) -> int:
+    return TOKENS_PER_MESSAGE + len(message["content"]) // CHARACTERS_PER_TOKEN
 
 
 def _usage(answer: ChatCompletion) -> dict[str, Any]:
@@ -120,8 +187,8 @@ def _usage(answer: ChatCompletion) -> dict[str, Any]:
 
 
 async def _delay(entry: Entry, **details: str | Mapping[str, Any]) -> None:
-    # delay() returns after the commit, so it waits for Postgres: in a thread, as any blocking call in async code.
-    await asyncio.to_thread(track_cost.delay, **event_of(entry), **details)
+    # delay() returns after the commit, so it waits for Postgres: in a thread, one of those that keep a connection.
+    await threads.shared().run(partial(track_cost.delay, **event_of(entry), **details))
 
 
 def event_of(entry: Entry) -> dict[str, Any]:

@@ -57,7 +57,13 @@ def held(caller: Caller, **fields: Any) -> str:
 
 def budget_of(limit: str, **fields: Any) -> Budget:
     """A hard one of a month for ai_jesus."""
-    given = {"name": "a month", "period": "monthly", "persona_id": "ai_jesus", "hard": True, "at": now()}
+    given: dict[str, Any] = {
+        "name": "a month",
+        "period": "monthly",
+        "persona_id": "ai_jesus",
+        "hard": True,
+        "at": now(),
+    }
     return make_budget(limit, **given | fields)
 
 

@@ -34,12 +34,12 @@ from controls.verify import calendars, drifts, hold_drifts
 from costs import drain
 from costs.models import DEFAULT_SOURCE, CostEvent, PriceRate
 from costs.reprice import reprice_unpriced
-from tests.controls.conftest import ask, make_budget
+from tests.controls.conftest import ask, hold_of, make_budget
 from tests.costs.conftest import Ledger
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-# Shortly before a midnight of UTC and of Kathmandu.
-BEGIN = datetime(2026, 11, 24, 17, 50, tzinfo=UTC)
+# A little before midnight in UTC, and a day before one in Kathmandu.
+BEGIN = datetime(2026, 11, 24, 23, 50, tzinfo=UTC)
 ZERO, MILLION = Decimal(0), Decimal(1_000_000)
 # Dollars per million tokens in and out, written down by hand.
 PRICES = {"gpt-4o": (Decimal("2.5"), Decimal(10)), "gpt-4o-mini": (Decimal("0.15"), Decimal("0.6"))}
@@ -48,9 +48,9 @@ PERSONAS, MODELS = ("a", "b"), (*PRICES, UNKNOWN)
 CALLS = st.fixed_dictionaries(
     {
         "persona": st.sampled_from(PERSONAS),
-        "model": st.sampled_from(["gpt-4o", *MODELS]),
-        "size": st.sampled_from(["exact", "exact", "smaller", "larger"]),
-        "life": st.sampled_from([timedelta(seconds=1), 2 * MINUTE, 2 * MINUTE, HOUR, DAY]),
+        "model": st.sampled_from(["gpt-4o"] * 6 + ["gpt-4o-mini", UNKNOWN]),
+        "size": st.sampled_from(["exact", "exact", "exact", "larger"]),
+        "life": st.sampled_from([timedelta(seconds=1), 2 * MINUTE, HOUR, HOUR, DAY]),
     }
 )
 SIZES = {"exact": (1000, 500), "smaller": (100, 20), "larger": (4000, 3000), "nothing": (0, 0)}
@@ -114,39 +114,42 @@ class Producers(RuleBasedStateMachine):
 
     # Producers
 
-    @initialize()
-    def two_budgets_from_the_start(self) -> None:
+    @initialize(target=asked, calls=st.lists(CALLS, min_size=2, max_size=6))
+    def three_budgets_and_some_calls_from_the_start(self, calls: list[dict[str, Any]]) -> Any:
         self.a_budget_is_made("", "", True, "0.05", "daily", "UTC")
-        self.a_budget_is_made("a", "", True, "0.03", "daily", "Asia/Kathmandu")
+        self.a_budget_is_made("a", "", True, "0.02", "daily", "Asia/Kathmandu")
+        self.a_budget_is_made("b", "gpt-4o", False, "0.02", "monthly", "UTC")
+        return self.some_ask(calls)
 
     @rule(target=asked, calls=st.lists(CALLS, min_size=1, max_size=4))
     def some_ask(self, calls: list[dict[str, Any]]) -> Any:
         return multiple(*filter(None, [self._ask(**call) for call in calls]))
 
-    @rule(hold_id=asked, size=st.sampled_from(list(SIZES)), is_late=st.booleans(), is_drained=st.booleans())
-    def its_event_comes(self, hold_id: UUID, size: str, is_late: bool, is_drained: bool) -> None:
+    @rule(target=asked, count=st.integers(2, 9), persona=st.sampled_from(PERSONAS))
+    def somebody_asks_until_little_is_left(self, count: int, persona: str) -> Any:
+        return self.some_ask([{"persona": persona, "model": "gpt-4o", "size": "exact", "life": HOUR}] * count)
+
+    @rule(
+        hold_id=asked,
+        how=st.sampled_from(
+            ["as asked", "as asked", "unpriced", "unpriced", "reported", "by another", "from elsewhere"]
+        ),
+        size=st.sampled_from(list(SIZES)),
+        is_late=st.booleans(),
+        is_drained=st.booleans(),
+    )
+    def an_event_names_it(self, hold_id: UUID, how: str, size: str, is_late: bool, is_drained: bool) -> None:
         hold = self.held[hold_id]
-        self._accept(hold, size=size, at=self.clock if is_late else hold.created_at)
+        sayings: dict[str, dict[str, Any]] = {
+            "as asked": {},
+            "unpriced": {"model": "mystery"},
+            "reported": {"reported": Decimal("0.0001")},
+            "by another": {"persona": next(name for name in PERSONAS if name != hold.persona)},
+            "from elsewhere": {"source": "another"},
+        }
+        self._accept(hold, size=size, at=self.clock if is_late else hold.created_at, **sayings[how])
         if is_drained:
             self._drain()
-
-    @rule(hold_id=asked, share=st.sampled_from(["0", "0.0001", "0.02"]))
-    def its_event_comes_with_an_amount_of_its_own(self, hold_id: UUID, share: str) -> None:
-        self._accept(self.held[hold_id], size="exact", at=self.clock, reported=Decimal(share))
-        self._drain()
-
-    @rule(hold_id=asked)
-    def its_event_is_one_of_a_model_without_a_price(self, hold_id: UUID) -> None:
-        self._accept(self.held[hold_id], size="exact", at=self.clock, model="mystery")
-        self._drain()
-
-    @rule(hold_id=asked, stolen=st.sampled_from(["persona", "source"]))
-    def somebody_else_names_it(self, hold_id: UUID, stolen: str) -> None:
-        hold = self.held[hold_id]
-        persona = next(name for name in PERSONAS if name != hold.persona) if stolen == "persona" else hold.persona
-        source = "another" if stolen == "source" else DEFAULT_SOURCE
-        self._accept(hold, size="exact", at=self.clock, persona=persona, source=source)
-        self._drain()
 
     @precondition(lambda self: self.sent)
     @rule(dice=st.randoms(use_true_random=False))
@@ -164,6 +167,13 @@ class Producers(RuleBasedStateMachine):
             holds.release(hold_id, at=self.clock)
         if not self._waits(hold_id):
             self._end(self.held[hold_id], "released")
+
+    @precondition(lambda self: self.waiting)
+    @rule(days=st.integers(0, 1))
+    def what_waits_to_be_booked_is_released_and_swept(self, days: int) -> None:
+        self.it_is_released(UUID(self.waiting[-1][0]["hold_id"]))
+        self.clock += days * DAY
+        self.the_sweep_comes()
 
     @rule(hold_id=asked, life=st.sampled_from([MINUTE, HOUR, 2 * DAY]))
     def it_is_extended(self, hold_id: UUID, life: timedelta) -> None:
@@ -187,7 +197,7 @@ class Producers(RuleBasedStateMachine):
 
     # Time
 
-    @rule(step=st.sampled_from([timedelta(seconds=1), MINUTE, 2 * MINUTE, HOUR, 7 * HOUR]))
+    @rule(step=st.sampled_from([timedelta(seconds=1), 2 * MINUTE, 15 * MINUTE, 15 * MINUTE, 9 * HOUR]))
     def time_passes(self, step: timedelta) -> None:
         self.clock += step
 
@@ -204,7 +214,7 @@ class Producers(RuleBasedStateMachine):
         if model not in self.prices:
             for bucket in ("input_tokens", "output_tokens"):
                 PriceRate.objects.create(
-                    kind="rate", model=model, bucket=bucket, unit_price=7, per=MILLION, effective_from=BEGIN - DAY
+                    kind="rate", model=model, bucket=bucket, unit_price=7, per=1_000_000, effective_from=BEGIN - DAY
                 )
             self.prices[model] = (Decimal(7), Decimal(7))
             decisions.forget()
@@ -230,35 +240,27 @@ class Producers(RuleBasedStateMachine):
         scope = {"persona_id": persona, "model": model}
         make_budget(limit, hard=is_hard, period=period, timezone=zone, at=self.clock, **scope)
 
-    @rule(place=st.integers(0, 7), limit=st.sampled_from(["0.001", "0.02", "0.1"]), is_hard=st.booleans())
-    def a_budget_is_revised(self, place: int, limit: str, is_hard: bool) -> None:
-        if active := list(Budget.objects.active().order_by("id")):
-            changes = {"limit": Decimal(limit), "hard": is_hard}
-            budgets.revise(active[place % len(active)].pk, changes, actor="ann", at=self.clock)
-
-    @precondition(lambda self: Budget.objects.active().count() > 2)
-    @rule(place=st.integers(0, 7))
-    def a_budget_is_ended(self, place: int) -> None:
+    @rule(
+        place=st.integers(0, 7),
+        change=st.sampled_from(["limit", "limit", "hard", "end", "increase", "increase", "take back"]),
+        amount=st.sampled_from(["0.001", "0.02", "0.05"]),
+    )
+    def a_budget_changes(self, place: int, change: str, amount: str) -> None:
         active = list(Budget.objects.active().order_by("id"))
-        budgets.end(active[place % len(active)].pk, actor="ann", at=self.clock)
-
-    @rule(place=st.integers(0, 7), amount=st.sampled_from(["0.001", "0.05"]), life=st.sampled_from([MINUTE, DAY]))
-    def a_budget_is_increased(self, place: int, amount: str, life: timedelta) -> None:
-        if active := list(Budget.objects.active().order_by("id")):
-            increase = increases.make(
-                active[place % len(active)].pk,
-                Decimal(amount),
-                reason="launch",
-                actor="ann",
-                expires_at=self.clock + life,
-                at=self.clock,
-            )
-            self.granted.append(increase.pk)
-
-    @precondition(lambda self: self.granted)
-    @rule()
-    def an_increase_is_taken_back(self) -> None:
-        increases.end(self.granted.pop(), actor="ann", at=self.clock)
+        budget, at = active[place % len(active)], self.clock
+        match change:
+            case "limit":
+                budgets.revise(budget.pk, {"limit": Decimal(amount)}, actor="ann", at=at)
+            case "hard":
+                budgets.revise(budget.pk, {"hard": not budget.hard}, actor="ann", at=at)
+            case "end" if len(active) > 2:
+                budgets.end(budget.pk, actor="ann", at=at)
+            case "increase":
+                ends = at + 30 * MINUTE
+                made = increases.make(budget.pk, Decimal(amount), reason="launch", actor="ann", expires_at=ends, at=at)
+                self.granted.append(made.pk)
+            case "take back" if self.granted:
+                increases.end(self.granted.pop(), actor="ann", at=at)
 
     @rule(persona=st.sampled_from(PERSONAS), level=st.sampled_from(["switch", "closed"]))
     def the_breaker_moves(self, persona: str, level: str) -> None:
@@ -307,7 +309,7 @@ class Producers(RuleBasedStateMachine):
         return decision.hold_id
 
     def _note(self, decision: Decision, persona: str, life: timedelta) -> None:
-        row = Hold.objects.get(pk=decision.hold_id)
+        row = hold_of(decision)
         assert (row.amount, row.state) == (decision.estimate, "open")
         counting = [budget for budget in Budget.objects.active() if _counts(budget, persona, row.model)]
         periods = [(budget.pk, budget.span_at(self.clock).start) for budget in counting]
@@ -385,6 +387,9 @@ class Producers(RuleBasedStateMachine):
         return any(event["hold_id"] == str(hold_id) for event, _, _ in self.waiting)
 
     def _cost(self, model: str, tokens: tuple[int, int]) -> Decimal | None:
+        if not any(tokens):
+            # Nothing is free of charge at every price.
+            return ZERO
         if model not in self.prices:
             return None
         return sum((n * price for n, price in zip(tokens, self.prices[model], strict=True)), ZERO) / MILLION
@@ -449,12 +454,13 @@ def _is_counted(budget: Budget, at: datetime) -> bool:
 
 
 @pytest.mark.django_db
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_budgets_count_exactly_their_lines_and_their_holds_whatever_happens() -> None:
     run_state_machine_as_test(
         Producers,
         settings=settings(
-            max_examples=40,
+            max_examples=50,
             stateful_step_count=40,
             deadline=None,
             print_blob=True,

@@ -14,7 +14,7 @@ from tests.costs.conftest import Ledger, usage_event
 
 pytestmark = pytest.mark.django_db
 SECOND = timedelta(seconds=1)
-CALL = Decimal("0.0075")
+CALL, ZERO = Decimal("0.0075"), Decimal(0)
 
 
 class TestReservations:
@@ -65,7 +65,7 @@ class TestReservations:
         Hold.objects.update(state="released", closed_at=NOW)
 
         (drift,) = hold_drifts()
-        assert (drift.budget_id, drift.held, drift.open_holds) == (budget.pk, CALL, 0)
+        assert (drift.budget_id, drift.held, drift.open_holds) == (budget.pk, CALL, ZERO)
 
     def test_a_hold_whose_period_has_no_row_is_found(self) -> None:
         budget = make_budget()
@@ -74,7 +74,7 @@ class TestReservations:
         BudgetPeriod.objects.all().delete()
 
         (drift,) = hold_drifts()
-        assert (drift.budget_id, drift.held, drift.open_holds) == (budget.pk, 0, CALL)
+        assert (drift.budget_id, drift.held, drift.open_holds) == (budget.pk, ZERO, CALL)
 
     def test_holds_of_two_days_and_of_budgets_that_ended_count_where_they_were_let_in(self) -> None:
         budget = make_budget("1", hard=True)

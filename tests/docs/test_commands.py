@@ -145,6 +145,14 @@ class TestTheCommandsOf:
 
         assert "cost_spike" in printed
 
+    def test_controls(self, checkout: Path, stack: str) -> None:
+        printed = run(SOURCE / "docs" / "controls.md", checkout, stack)
+
+        assert '"decision":"allow"' in printed
+        assert '"state":"released"' in printed
+        assert "written with gpt-4o\n" in printed
+        assert total_of("post_302") == Decimal("0.00605")
+
     @pytest.mark.parametrize("name", ["ledger.md", "configuration.md", "names.md"])
     def test_no_other_document(self, name: str) -> None:
         assert not executable(SOURCE / "docs" / name)

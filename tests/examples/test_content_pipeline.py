@@ -59,12 +59,23 @@ class TestTheSimulatedServer:
         assert 0 < thinking["completion_tokens_details"]["reasoning_tokens"] < thinking["completion_tokens"]
         assert quick["completion_tokens_details"]["reasoning_tokens"] == 0
 
+    @pytest.mark.parametrize("model", ["gpt-4o", "o3-mini"])
+    def test_an_answer_with_its_thoughts_stays_within_the_most_that_was_asked_for(self, model: str) -> None:
+        usages = [completion(request(model, f"Number {number}."))["usage"] for number in range(20)]
+
+        assert max(usage["completion_tokens"] for usage in usages) <= 100
+
 
 class TestTheAccount:
     def test_cached_tokens_are_cheaper(self) -> None:
         usage = {"prompt_tokens": 2_000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 1_024}}
 
         assert chat_cost("gpt-4o-2024-08-06", usage) == Decimal("0.00472")
+
+    def test_an_undated_name_costs_what_its_present_model_does(self) -> None:
+        usage = {"prompt_tokens": 1_000, "completion_tokens": 500}
+
+        assert chat_cost("gpt-4o", usage) == chat_cost("gpt-4o-2024-08-06", usage) == Decimal("0.0075")
 
     def test_nothing_is_bought_twice(self) -> None:
         account = Account()
