@@ -54,7 +54,10 @@ class BudgetsView(ControlView):
         personas, at = self.key_of(request).visible_personas, now()
         if personas is not None and budget.persona_id not in personas:
             raise invalid("scope.persona_id", "must be a persona of this key, which is bound")
-        budgets.create(budget, actor=self.actor_of(request), at=at)
+        try:
+            budgets.create(budget, actor=self.actor_of(request), at=at)
+        except budgets.TooMany as error:
+            raise invalid("", str(error)) from None
         return Response(_one(budget.pk, at), status=201, headers={"Location": f"/budgets/{budget.pk}"})
 
 

@@ -24,7 +24,18 @@ from controls import bodies_controls as sent
 from controls import documentation_controls as documentation
 from controls.api import LARGEST_ID, ControlView
 from controls.budgets import Ended
-from controls.models import Budget, BudgetIncrease, Control, ControlTransition, Hold, Override, Policy, Refusal, Switch
+from controls.models import (
+    Budget,
+    BudgetIncrease,
+    Control,
+    ControlTransition,
+    Hold,
+    Override,
+    Policy,
+    Refusal,
+    SettingChange,
+    Switch,
+)
 from controls.models.breaker import EVERYBODY
 from costs.envelope import body_of
 from costs.models import CostEvent
@@ -166,13 +177,13 @@ class PoliciesView(PersonaView):
     def put(self, request: Request) -> Response:
         """Set everybody's policy; what is left out is as shipped. It holds from the next look on."""
         self.require_unbound(request)
-        return _policy(policy_changes.replace(EVERYBODY, _fields(request), actor=self.actor_of(request)))
+        return _policy(policy_changes.replace(EVERYBODY, _fields(request), actor=self.actor_of(request), at=now()))
 
     @extend_schema(**documentation.CHANGE_EVERYBODYS_POLICY)
     def patch(self, request: Request) -> Response:
         """Change everybody's policy; what is left out stays."""
         self.require_unbound(request)
-        return _policy(policy_changes.change(EVERYBODY, _fields(request), actor=self.actor_of(request)))
+        return _policy(policy_changes.change(EVERYBODY, _fields(request), actor=self.actor_of(request), at=now()))
 
 
 class PolicyView(PersonaView):
@@ -186,20 +197,30 @@ class PolicyView(PersonaView):
     def put(self, request: Request, persona_id: str) -> Response:
         """Set a persona's own policy; what is left out is as shipped."""
         self.require_visible(request, persona_id)
-        return _policy(policy_changes.replace(persona_id, _fields(request), actor=self.actor_of(request)))
+        return _policy(policy_changes.replace(persona_id, _fields(request), actor=self.actor_of(request), at=now()))
 
     @extend_schema(**documentation.CHANGE_POLICY)
     def patch(self, request: Request, persona_id: str) -> Response:
         """Change a persona's own policy; without one it becomes the one that held, with these changes."""
         self.require_visible(request, persona_id)
-        return _policy(policy_changes.change(persona_id, _fields(request), actor=self.actor_of(request)))
+        return _policy(policy_changes.change(persona_id, _fields(request), actor=self.actor_of(request), at=now()))
 
     @extend_schema(**documentation.REMOVE_POLICY)
     def delete(self, request: Request, persona_id: str) -> Response:
         """Take away a persona's own policy; the answer is the one that holds instead. Safe to do twice."""
         self.require_visible(request, persona_id)
-        policy_changes.remove(persona_id, actor=self.actor_of(request))
+        policy_changes.remove(persona_id, actor=self.actor_of(request), at=now())
         return _policy(policy_changes.in_force(persona_id))
+
+
+class ChangesView(PersonaView):
+    @extend_schema(**documentation.LIST_CHANGES)
+    def get(self, request: Request) -> Response:
+        """Who set which policy and which list of model switches to what, newest first."""
+        given = asked.read(request, kind=asked.one_of(SettingChange.Kind.values), cursor=asked.number)
+        cursor = given.pop("cursor", None)
+        found, older = asked.page(SettingChange.objects.seen_by(self.personas(request)).filter(**given), cursor)
+        return Response({"changes": [rendering.setting_change(each) for each in found], "cursor": older})
 
 
 class SwitchesView(PersonaView):
@@ -228,8 +249,9 @@ class SwitchView(PersonaView):
         if not asked.is_name(model):
             raise Problem(404, f"Nothing stands in for a model {model}.")
         targets = bodies.read(body_of(request._request), sent.SwitchTargets).switches(model)
-        kept = switch_lists.replace(model, targets, actor=self.actor_of(request))
-        return Response(rendering.switch(model, kept, now()))
+        at = now()
+        kept = switch_lists.replace(model, targets, actor=self.actor_of(request), at=at)
+        return Response(rendering.switch(model, kept, at))
 
 
 class RefusalsView(PersonaView):

@@ -4,11 +4,12 @@ A decision is asked for before every paid call, and REST framework alone would t
 reads key and body itself. Its schema, its errors and its scope are those of all others.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.timezone import now
@@ -20,9 +21,10 @@ from rest_framework.response import Response
 
 from controls import bodies, decisions, documentation_decisions, holds
 from controls.bodies_decisions import DecisionBody, Extension
-from controls.decisions import Decision
-from controls.holds import DECISIONS
+from controls.decisions import Decision, Reason
 from controls.models import Hold
+from controls.models.holds import HoldQuerySet
+from controls.postgres import DECISIONS, Busy, connected
 from costs import auth
 from costs.api import KeyedView
 from costs.auth import ApiKeyAuthentication
@@ -32,6 +34,7 @@ from costs.problems import Problem, invalid, problem_of
 from costs.rendering import encode
 
 JSON = "application/json"
+NO_ANSWER = (OperationalError, InterfaceError, Busy)
 
 
 class DecisionView(KeyedView):
@@ -63,20 +66,57 @@ class HoldView(KeyedView):
     required_scope = Scope.DECISIONS_WRITE
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """On the connections that give up: who ends a hold must not wait for Postgres either."""
-        return [ApiKeyAuthentication(using=DECISIONS)]
+        return [_KeyLastKnown()]
+
+    def check_throttles(self, request: Request) -> None:
+        if waits := _waits(self.key_of(request)):
+            self.throttled(request, waits.total_seconds())
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, Busy):
+            exc = Problem(503, "Too many ask at the same time: say it again.", headers=_after(1))
+        return super().handle_exception(exc)
+
+    def _visible(self, key: ApiKey) -> HoldQuerySet:
+        return Hold.objects.using(DECISIONS).seen_by(key.visible_personas).filter(source=key.source)
 
     def _require(self, request: Request, hold_id: UUID) -> None:
-        key = self.key_of(request)
-        visible = Hold.objects.using(DECISIONS).seen_by(key.visible_personas).filter(pk=hold_id, source=key.source)
-        if not visible.exists():
+        with connected():
+            is_visible = self._visible(self.key_of(request)).filter(pk=hold_id).exists()
+        if not is_visible:
             raise Problem(404, f"No hold {hold_id} is known.")
 
 
+class _KeyLastKnown(ApiKeyAuthentication):
+    """On the connections that give up: who ends a hold must not wait for Postgres either."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiKey]:
+        secret = auth.bearer_token(request)
+        key = _known(secret) if secret else None
+        if key is None:
+            raise _nobody(request._request)
+        return None, key
+
+
 class ReleaseView(HoldView):
+    """Also for keys that look after the controls: those who asked may be gone, with the money still held."""
+
+    def check_permissions(self, request: Request) -> None:
+        if _is_keeper(request.auth):
+            self.required_scope = Scope.CONTROLS_WRITE
+        super().check_permissions(request)
+
+    def _visible(self, key: ApiKey) -> HoldQuerySet:
+        if _is_keeper(key):
+            return Hold.objects.using(DECISIONS).seen_by(key.visible_personas)
+        return super()._visible(key)
+
     @extend_schema(**documentation_decisions.RELEASE)
     def post(self, request: Request, hold_id: UUID) -> Response:
-        """Give a hold back: no call was made. Safe to do twice; once its event was accepted nothing happens."""
+        """Give a hold back: no call was made. Safe to do twice; once its event was accepted nothing happens.
+
+        The key that asked may, and any with the scope controls:write that sees the hold's persona.
+        """
         self._require(request, hold_id)
         hold = holds.release(hold_id, at=now(), by=f"key {self.key_of(request)}")
         return Response(_hold(hold))
@@ -95,12 +135,27 @@ class ExtendView(HoldView):
         return Response(_hold(hold))
 
 
+def _is_keeper(key: Any) -> bool:
+    return isinstance(key, ApiKey) and key.allows(Scope.CONTROLS_WRITE)
+
+
 def _decided(request: HttpRequest) -> Decision:
     key, at = _key(request), now()
     call = bodies.read(body_of(request), DecisionBody).call(key.source)
-    if key.visible_personas is not None and call.persona_id not in key.visible_personas:
+    personas = key.visible_personas
+    if personas is not None and call.persona_id not in personas:
         raise invalid("persona_id", "must be a persona of this key, which is bound")
-    return decisions.decide(call, at=at)
+    decision = decisions.decide(call, at=at)
+    is_shown = personas is None or decision.budget is None or decision.budget.persona_id in personas
+    return decision if is_shown else _without_the_budget(decision)
+
+
+def _without_the_budget(decision: Decision) -> Decision:
+    """What others share with this persona is not for its key to see: only that it has nothing left."""
+    said = "has not enough left" if decision.reason == Reason.BUDGET else "counts this call"
+    is_told = decision.reason in (Reason.BUDGET, Reason.WITHIN_BUDGET, Reason.UNKNOWN_MODEL)
+    detail = f"A budget that is shared with others {said}." if is_told else decision.detail
+    return replace(decision, budget=None, remaining=None, detail=detail)
 
 
 def _key(request: HttpRequest) -> ApiKey:
@@ -118,14 +173,13 @@ def _key(request: HttpRequest) -> ApiKey:
 
 
 def _waits(key: ApiKey) -> timedelta | None:
-    """While the database is away nobody counts a key's requests."""
-    if key.rate_limit is None or decisions.is_resting():
+    """While the database does not answer nobody counts a key's requests."""
+    if key.rate_limit is None:
         return None
     try:
-        with holds.connected():
+        with connected():
             return key.wait(now(), using=DECISIONS)
-    except (DatabaseError, InterfaceError):
-        decisions.rest()
+    except NO_ANSWER:
         return None
 
 
@@ -135,13 +189,14 @@ def _after(seconds: int) -> dict[str, str]:
 
 def _known(secret: str) -> ApiKey | None:
     """While the database is away the key counts as it was last known: a decision is due all the same."""
-    if not decisions.is_resting():
-        try:
-            # Kept until the request ends, this connection might be the one that the decision waits for.
-            with holds.connected():
-                return auth.key_of(secret, using=DECISIONS)
-        except (DatabaseError, InterfaceError):
-            decisions.rest()
+    if fresh := auth.fresh(secret):
+        return fresh
+    try:
+        # Kept until the request ends, this connection might be the one that the decision waits for.
+        with connected():
+            return auth.key_of(secret, using=DECISIONS)
+    except NO_ANSWER:
+        pass
     known = auth.last_known(secret)
     if known is None:
         raise Problem(503, "The database is away, and this key is not known yet.", headers=_after(1))

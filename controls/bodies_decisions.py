@@ -6,10 +6,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from controls.bodies import refuse_nul
-from controls.estimates import LIFE, MOST_TOKENS, Call
+from controls.estimates import LIFE, MOST_TOKENS, Call, InvalidCall
 from controls.models.holds import LONGEST_LIFE
 from costs.events import Id, Name
+from costs.problems import invalid
 
 SECOND = timedelta(seconds=1)
 LONGEST_SECONDS = LONGEST_LIFE // SECOND
@@ -43,15 +43,17 @@ class DecisionBody(msgspec.Struct, forbid_unknown_fields=True):
             "provider": self.provider or "",
             "cost_type": self.cost_type or "",
         }
-        refuse_nul(**names)
         tokens = self.estimated_tokens
-        return Call(
-            **names,
-            input_tokens=tokens.input_tokens,
-            output_tokens=tokens.output_tokens,
-            source=source,
-            life=self.ttl_seconds * SECOND,
-        )
+        try:
+            return Call(
+                **names,
+                input_tokens=tokens.input_tokens,
+                output_tokens=tokens.output_tokens,
+                source=source,
+                life=self.ttl_seconds * SECOND,
+            )
+        except InvalidCall as error:
+            raise invalid(error.field, error.sentence) from None
 
 
 class Extension(msgspec.Struct, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ lets go what expired. Locks come in one order: incidents, groups of alerts, rows
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -43,6 +44,8 @@ AT_ONCE = 500
 BLAST_SHARE = Decimal("0.2")
 BLAST_TIME = timedelta(minutes=10)
 BLAST_LOCK = 2_400_401
+# A pause beyond that is tried again only after so long: until then a person may decide, and nothing changes.
+BLAST_RETRY = timedelta(minutes=5)
 KNOWN_FOR = timedelta(days=7)
 
 LARGEST_EXCESS = Decimal(10) ** 20
@@ -108,7 +111,18 @@ def _step(control: Control, found: Sequence[Reading], rules: Rules, at: datetime
         # What was only noted must not begin to bite without an entry of its own, nor what bites go on silently.
         now = "now only observes" if rules.is_observing else "acts from now on"
         return Step(Change.EASED, _let_go(state, at), f"The policy {now}: it begins anew.")
-    return ladder.step(state, found, rules, at, is_complete=is_complete)
+    step = ladder.step(state, found, rules, at, is_complete=is_complete)
+    if step.is_transition and step.state.level is Level.PAUSE and _was_held_back(control, rules, at):
+        return _short_of_a_pause(state, found, rules, at)
+    return step
+
+
+def _short_of_a_pause(state: State, found: Sequence[Reading], rules: Rules, at: datetime) -> Step:
+    """The same look without a pause: what holds back goes on, renewed, and keeps saying why it is not more."""
+    step = ladder.step(state, found, replace(rules, pause_persona=False), at, is_complete=False)
+    if step.is_transition:
+        return step
+    return Step(Change.NOTED if step.state != state else None, step.state, reading=step.reading)
 
 
 def _let_go(state: State, at: datetime) -> State:
@@ -120,14 +134,12 @@ def _is_news(control: Control, step: Step, rules: Rules, at: datetime) -> bool:
         return False
     if step.change is Change.NOTED:
         return step.state != state_of(control) or (bool(step.reason) and step.reason != control.reason)
-    if step.state.level is Level.PAUSE and _was_held_back(control, rules, at):
-        return False
     return (control.wanted_level, control.wanted.get("per_minute")) != (step.state.level, step.state.per_minute)
 
 
 def _was_held_back(control: Control, rules: Rules, at: datetime) -> bool:
     before = control.wanted.get("held_back_at")
-    return before is not None and at - datetime.fromisoformat(before) < rules.stay
+    return before is not None and at - datetime.fromisoformat(before) < max(rules.stay, BLAST_RETRY)
 
 
 def _disabled(personas: Iterable[str], at: datetime) -> set[str]:
@@ -179,7 +191,7 @@ def _row(control: Control, step: Step, rules: Rules, at: datetime) -> dict[str, 
         )
     }
     if step.is_transition:
-        return row | {"wanted_level": step.state.level, "wanted_at": at, "wanted": _wanted(step, rules)}
+        return row | {"wanted_level": step.state.level, "wanted_at": at, "wanted": _wanted(control, step, rules)}
     noted = step.state
     return row | {
         "trigger": noted.trigger,
@@ -190,8 +202,8 @@ def _row(control: Control, step: Step, rules: Rules, at: datetime) -> dict[str, 
     }
 
 
-def _wanted(step: Step, rules: Rules) -> dict[str, Any]:
-    state, life = step.state, rules.life(step.state.level)
+def _wanted(control: Control, step: Step, rules: Rules) -> dict[str, Any]:
+    state, life, present = step.state, rules.life(step.state.level), rules.life(Level(control.level))
     excess = _fit(state.excess)
     return {
         "change": step.change,
@@ -202,6 +214,8 @@ def _wanted(step: Step, rules: Rules) -> dict[str, Any]:
         "reason": step.reason,
         "evidence": dict(step.reading.evidence) if step.reading else {},
         "expires_seconds": life.total_seconds() if life else None,
+        "present_seconds": present.total_seconds() if present else None,
+        "held_back_at": control.wanted.get("held_back_at"),
         "is_calm": state.calm_since is not None,
         "is_observing": rules.is_observing,
         "alert": rules.alert_human_operator,
@@ -296,12 +310,18 @@ def _is_beyond_the_blast(control: Control, transition: ControlTransition, at: da
     if others < _may_be_paused(at):
         return False
     transition.to_level, transition.per_minute = control.level, control.per_minute
-    transition.expires_at, transition.severity = control.expires_at, Severity.CRITICAL
+    transition.expires_at, transition.severity = _renewed(control, at), Severity.CRITICAL
     transition.reason = (
         f"{transition.reason} Not paused: automation has paused {others} of the personas within 10 minutes, and may"
         " pause no more. A person must decide."
     )
     return True
+
+
+def _renewed(control: Control, at: datetime) -> datetime | None:
+    """When the present level ends now that what called for a pause has renewed it."""
+    life = control.wanted.get("present_seconds")
+    return control.expires_at if life is None else at + timedelta(seconds=float(life))
 
 
 def _may_be_paused(at: datetime) -> int:
@@ -315,11 +335,17 @@ def _may_be_paused(at: datetime) -> int:
 
 
 def _moved(control: Control, transition: ControlTransition, *, is_held_back: bool) -> dict[str, Any]:
-    """What was held back keeps its level, and the moment, so that it is not tried all the time."""
+    """What was held back keeps its level, renewed, and the moment, so that it is not tried all the time."""
     wanted, at = control.wanted, transition.at
-    fields: dict[str, Any] = {"version": transition.version, "wanted_level": "", "wanted_at": None, "wanted": {}}
+    before = at.isoformat() if is_held_back else wanted.get("held_back_at")
+    fields: dict[str, Any] = {
+        "version": transition.version,
+        "wanted_level": "",
+        "wanted_at": None,
+        "wanted": {"held_back_at": before} if before else {},
+    }
     if is_held_back:
-        return fields | {"reason": transition.reason, "wanted": {"held_back_at": at.isoformat()}}
+        return fields | {"reason": transition.reason, "expires_at": transition.expires_at, "calm_since": None}
     is_same_level = wanted["change"] == Change.TIGHTENED
     return fields | {
         "level": transition.to_level,
@@ -340,23 +366,26 @@ def _number(text: str | None) -> Decimal | None:
 
 
 def sweep(at: datetime) -> None:
-    """Take the steps that nobody came for, and let go what expired. One row that fails holds up no other."""
+    """Take the steps that nobody came for, and let go what is over. One row that fails holds up no other."""
     for persona, version in _left_behind():
         _safely(partial(take, persona, version, at=at), persona)
-    for control in Control.objects.active().filter(expires_at__lte=at, wanted_level="").order_by("pk")[:AT_ONCE]:
-        _safely(partial(_expire, control, at=at), control.persona_id)
+    if not (over := list(Control.objects.over(at).order_by("pk")[:AT_ONCE])):
+        return
+    policies = Policies.stored()
+    for control in over:
+        _safely(partial(_end, control, policies.of(control.persona_id), at), control.persona_id)
 
 
 def _left_behind() -> list[tuple[str, int]]:
     return list(Control.objects.wanted().order_by("wanted_at").values_list("persona_id", "version")[:AT_ONCE])
 
 
-def _expire(control: Control, *, at: datetime) -> None:
+def _end(control: Control, rules: Rules, at: datetime) -> None:
     """At once: nobody needs a ring to find it."""
-    rules = Policies.stored().of(control.persona_id)
     step = _step(control, (), rules, at, is_complete=False)
     if step.is_transition:
-        control.wanted_level, control.wanted_at, control.wanted = step.state.level, at, _wanted(step, rules)
+        wanted = _wanted(control, step, rules)
+        control.wanted_level, control.wanted_at, control.wanted = step.state.level, at, wanted
         _carry_out(control, Control.objects.filter(pk=control.pk, version=control.version, wanted_level=""), at)
 
 

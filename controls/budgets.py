@@ -8,7 +8,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from controls import periods
+from controls import balances, periods
+from controls.balances import Move
 from controls.models import Budget, BudgetPeriod, BudgetRevision, Usage
 from controls.spending import LOCK, TAKE
 from costs.breakdown import Query, Source, plan_of
@@ -21,8 +22,16 @@ SAMPLE_AGE = timedelta(minutes=2)
 REVISABLE = ("name", "limit", "hard", "warn_levels")
 
 
+# Active ones of one persona, or of no single one: every line and every decision looks at all of them.
+MOST_BUDGETS = 100
+
+
 class Ended(ValueError):
     """The budget has ended and stays as it was."""
+
+
+class TooMany(ValueError):
+    """There are as many as there may be; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +49,48 @@ class Terms:
 
 
 def create(budget: Budget, *, actor: str, at: datetime) -> Budget:
-    """Store a new budget; what the ledger holds of its current period counts from the first moment."""
+    """Store a new budget; what the ledger holds of its current period counts from the first moment. Raises TooMany."""
     budget.created_at, budget.counts_from, budget.revision = at, budget.span_at(at).start, 1
     with transaction.atomic():
         with connection.cursor() as cursor:
             # Why this is exact stands where the lock is defined.
             cursor.execute(TAKE, [LOCK])
+        _require_room(budget.persona_id)
         budget.save(force_insert=True)
         _revise(budget, BudgetRevision.Change.MADE, actor=actor, at=at)
         # Lines may lie a little ahead of the clock, and so in the next period already.
         for span in periods.periods_between(at, at + BOOKED_BEFORE, budget.period, budget.zone):
             if spent := spent_by_ledger(budget, span):
                 BudgetPeriod.objects.create(budget=budget, starts_at=span.start, ends_at=span.end, spent=spent)
+        _adopt_holds(budget, at)
     return budget
+
+
+ADOPT = """
+UPDATE controls_hold SET budget_ids = budget_ids || %(budget)s::bigint, period_starts = period_starts || %(start)s
+WHERE (state = 'open' OR pending > 0 AND created_at >= %(start)s)
+  AND %(persona)s IN ('', persona_id) AND %(model)s IN ('', model) AND %(cost_type)s IN ('', cost_type)
+RETURNING CASE state WHEN 'open' THEN amount ELSE 0 END, pending
+"""
+
+
+def _adopt_holds(budget: Budget, at: datetime) -> None:
+    """Calls that were let in before count too: no decision is under way, since they share the lock."""
+    span = budget.span_at(at)
+    scope = {"persona": budget.persona_id, "model": budget.model, "cost_type": budget.cost_type}
+    with connection.cursor() as cursor:
+        cursor.execute(ADOPT, {"budget": budget.pk, "start": span.start, **scope})
+        found = cursor.fetchall()
+    if found:
+        held, pending = (sum(column, Decimal(0)) for column in zip(*found, strict=True))
+        balances.begin([(budget.pk, span)])
+        balances.move({(budget.pk, span.start): Move(held=held, pending=pending)})
+
+
+def _require_room(persona_id: str) -> None:
+    if Budget.objects.active().filter(persona_id=persona_id).count() >= MOST_BUDGETS:
+        whose = f"of {persona_id}" if persona_id else "of no single persona"
+        raise TooMany(f"There are {MOST_BUDGETS} active budgets {whose} already: end one first.")
 
 
 def revise(budget_id: int, changes: dict[str, Any], *, actor: str, at: datetime) -> Budget:

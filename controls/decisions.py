@@ -18,13 +18,13 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import InterfaceError, OperationalError, connections
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from controls import balances, holds, outage, switches
 from controls.estimates import Call, Estimate, estimates
-from controls.holds import DECISIONS
-from controls.models import Budget
+from controls.models import Budget, Level
+from controls.postgres import DECISIONS, PASSING, Busy, connected, turn
 from controls.switches import Lists
 from costs.deadline import NoAnswer
 from costs.events import new_id
@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 SECOND = timedelta(seconds=1)
 READ_EVERY = 1.0
-# So long after a failure nobody waits for Postgres again.
-REST_SECONDS = 1.0
 WARM_UP_SECONDS = 2.0
 # A period that begins needs its row first; another may begin meanwhile.
 MOST_TRIES = 3
@@ -58,6 +56,7 @@ class Reason(StrEnum):
     BUDGET = "budget"
     UNKNOWN_MODEL = "unknown_model"
     OVERRIDE = "override"
+    BUSY = "busy"
     DATABASE_AWAY = "database_away"
 
 
@@ -67,6 +66,7 @@ class BudgetSeen:
 
     id: int
     name: str
+    persona_id: str
     allowed: Decimal
 
 
@@ -126,6 +126,7 @@ class _Answer(NamedTuple):
     missing: list[int] | None
     budget_id: int | None
     budget_name: str | None
+    budget_persona: str | None
     allowed: Decimal | None
     remaining: Decimal | None
     resets_at: datetime | None
@@ -144,7 +145,6 @@ class _Read:
     lists: Lists = {}
     lock = threading.Lock()
     stale_at = 0.0
-    away_until = 0.0
 
 
 def decide(call: Call, *, at: datetime, clock: datetime | None = None) -> Decision:
@@ -152,22 +152,12 @@ def decide(call: Call, *, at: datetime, clock: datetime | None = None) -> Decisi
 
     Prices go by `at`; budgets, holds and rates by Postgres' clock, in whose place tests put their own `clock`.
     """
-    if not is_resting():
-        try:
-            return _decide(call, at, clock)
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("decided without the database: %s", f"{type(error.__cause__ or error).__name__}: {error}")
-            rest()
-    return _without_database(call, at)
-
-
-def is_resting() -> bool:
-    """Whether Postgres failed to answer within the last second: then nobody waits for it."""
-    return time.monotonic() < _Read.away_until
-
-
-def rest() -> None:
-    _Read.away_until = time.monotonic() + REST_SECONDS
+    try:
+        return _decide(call, at, clock)
+    except Busy as error:
+        return _busy(call, at, str(error))
+    except (OperationalError, InterfaceError):
+        return _without_database(call, at)
 
 
 def warm_up() -> None:
@@ -180,13 +170,13 @@ def warm_up() -> None:
         with connection.wrap_database_errors:
             connection.pool.open(wait=True, timeout=WARM_UP_SECONDS)
         _refresh()
-    except (DatabaseError, InterfaceError) as error:
+    except (OperationalError, InterfaceError) as error:
         log.warning("started without the database: %s", type(error.__cause__ or error).__name__)
 
 
 def forget() -> None:
     """For tests, and for whoever has just changed prices or lists."""
-    _Read.stale_at = _Read.away_until = 0.0
+    _Read.stale_at = 0.0
 
 
 def _decide(call: Call, at: datetime, clock: datetime | None) -> Decision:
@@ -202,7 +192,7 @@ def _decide(call: Call, at: datetime, clock: datetime | None) -> Decision:
 
 
 def _expired(at: datetime) -> int:
-    with holds.connected():
+    with connected():
         return holds.expire(at, using=DECISIONS)
 
 
@@ -212,7 +202,7 @@ def _refresh() -> None:
         return
     try:
         if (moment := time.monotonic()) >= _Read.stale_at:
-            with holds.connected():
+            with connected():
                 _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
                 outage.remember(using=DECISIONS)
             _Read.stale_at = moment + READ_EVERY
@@ -222,8 +212,10 @@ def _refresh() -> None:
 
 DECIDE = """
 SELECT * FROM controls_decide(
-    %s::timestamptz, %s::uuid, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::numeric,
-    %s::text, %s::text, %s::text, %s::numeric, %s::bigint, %s::bigint, %s::int, %s::boolean, %s::bytea
+    %s::timestamptz, %s::uuid, %s::text, %s::text, %s::text, %s::text,
+    %s::text, %s::text, %s::text, %s::text, %s::text, %s::numeric,
+    %s::text, %s::text, %s::text, %s::text, %s::text, %s::numeric,
+    %s::bigint, %s::bigint, %s::int, %s::boolean, %s::bytea
 )
 """
 
@@ -234,18 +226,22 @@ def _asked(call: Call, known: Sequence[Estimate], hold_id: UUID, clock: datetime
     is_refused = not asked.is_known and settings.FINOPS_UNKNOWN_MODELS == "deny"
     parameters = (
         *(clock, str(hold_id), call.source, *names),
-        *(asked.model, asked.provider, asked.cost_type, asked.amount),
-        *((cheap.model, cheap.provider, cheap.cost_type, cheap.amount) if cheap else (None,) * 4),
-        *(call.input_tokens, call.output_tokens, call.life // SECOND, is_refused, _key(*names, call.model)),
+        *_columns(asked),
+        *(_columns(cheap) if cheap else (None,) * 6),
+        *(call.input_tokens, call.output_tokens, call.life // SECOND, is_refused, _key(*names)),
     )
     for _ in range(MOST_TRIES):
         answer = _Answer(*_row(parameters))
         if not answer.missing:
             break
-        with holds.connected():
+        with connected():
             found = Budget.objects.using(DECISIONS).filter(pk__in=answer.missing)
             balances.begin([(budget.pk, budget.span_at(answer.at)) for budget in found], using=DECISIONS)
     return answer
+
+
+def _columns(known: Estimate) -> tuple[Any, ...]:
+    return known.model, known.listed, known.provider, known.cost_type, known.sold, known.amount
 
 
 def _row(parameters: Sequence[Any]) -> tuple[Any, ...]:
@@ -258,13 +254,15 @@ def _row(parameters: Sequence[Any]) -> tuple[Any, ...]:
         with connection.cursor() as cursor:
             cursor.execute(DECIDE, parameters)
             return tuple(cursor.fetchone())
-    with connection.wrap_database_errors:
+    with turn(), connection.wrap_database_errors:
         connection.pool.open()
         try:
             return _fetched(connection.pool, parameters)
         except (PoolTimeout, NoAnswer):
             raise
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if error.sqlstate in PASSING:
+                raise
             connection.pool.check()
             return _fetched(connection.pool, parameters)
 
@@ -277,7 +275,7 @@ def _fetched(pool: ConnectionPool[Any], parameters: Sequence[Any]) -> tuple[Any,
 
 
 def _key(*names: str) -> bytes:
-    """Of what makes it the same call when it asks again."""
+    """Of what makes it the same call when it asks again, perhaps with a cheaper model."""
     return hashlib.blake2b("\0".join(names).encode(), digest_size=16).digest()
 
 
@@ -288,7 +286,7 @@ def _decision(call: Call, known: Sequence[Estimate], answer: _Answer, hold_id: U
         decision=verdict,
         model=used.model,
         reason=Reason(answer.reason or ""),
-        detail=_detail(call, known, answer),
+        detail=" ".join([_detail(call, known, answer), *_why_dear(call, known, answer)]),
         estimate=used.amount,
         hold_id=hold_id if is_let_in else None,
         expires_at=answer.at + call.life if is_let_in else None,
@@ -312,7 +310,9 @@ def _suggestion(known: Sequence[Estimate], answer: _Answer) -> Suggestion | None
 def _budget(answer: _Answer) -> BudgetSeen | None:
     if answer.budget_id is None:
         return None
-    return BudgetSeen(answer.budget_id, answer.budget_name or "", answer.allowed or Decimal(0))
+    return BudgetSeen(
+        answer.budget_id, answer.budget_name or "", answer.budget_persona or "", answer.allowed or Decimal(0)
+    )
 
 
 def _control(answer: _Answer) -> ControlSeen | None:
@@ -343,9 +343,36 @@ def _detail(call: Call, known: Sequence[Estimate], answer: _Answer) -> str:
     return f"The call may cost {cost}{unknown}, and is within the budget {answer.budget_name}."
 
 
+def _busy(call: Call, at: datetime, why: str) -> Decision:
+    return Decision(
+        decision=Verdict.THROTTLE,
+        model=call.model,
+        reason=Reason.BUSY,
+        detail=f"Decisions are busy, {why}: ask again.",
+        estimate=_known(call, at)[0].amount,
+        retry_after=Decimal(1),
+    )
+
+
+def _why_dear(call: Call, known: Sequence[Estimate], answer: _Answer) -> list[str]:
+    """Of who is to be switched and was let in all the same: what is wrong with each cheaper model."""
+    is_to_be_switched = answer.level in (Level.SWITCH, Level.HALF_OPEN) and answer.decision == Verdict.ALLOW
+    if not is_to_be_switched or answer.observed or _Read.prices is None:
+        return []
+    return switches.why_none(
+        call.model,
+        cost_type=known[0].cost_type,
+        provider=known[0].provider or None,
+        usage=call.tokens,
+        at=answer.at,
+        prices=_Read.prices,
+        among=_Read.lists,
+        asked_amount=known[0].amount,
+    )
+
+
 def _without_database(call: Call, at: datetime) -> Decision:
-    prices = _Read.prices or PriceBook()
-    known = estimates(call, at=at, prices=prices, lists=_Read.lists)
+    known = _known(call, at)
     ruling = outage.rule(call, known[0], at=at)
     return Decision(
         decision=Verdict.ALLOW if ruling.is_let_in else Verdict.DENY,
@@ -353,5 +380,9 @@ def _without_database(call: Call, at: datetime) -> Decision:
         reason=Reason.DATABASE_AWAY,
         detail=ruling.detail,
         estimate=known[0].amount,
-        retry_after=None if ruling.is_let_in else Decimal(int(REST_SECONDS)),
+        retry_after=None if ruling.is_let_in else Decimal(1),
     )
+
+
+def _known(call: Call, at: datetime) -> Sequence[Estimate]:
+    return estimates(call, at=at, prices=_Read.prices or PriceBook(), lists=_Read.lists)

@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
 from controls import examples
 from controls.bodies_controls import LONGEST_REASON, MINUTE
-from controls.models import Level, Override
+from controls.models import Level, Override, SettingChange
 from controls.models.breaker import LONGEST_OVERRIDE
 from controls.policy_changes import DECIMALS, SWITCHES, WHOLES
 from costs.documentation import (
@@ -167,6 +167,21 @@ POLICY_FIELDS: Schema = {
         **_WHOLES,
     },
 }
+SETTING_CHANGE = object_of(
+    {
+        "id": COUNT,
+        "kind": {"type": "string", "enum": list(SettingChange.Kind.values)},
+        "name": {**TEXT_OR_NULL, "description": "The persona (null: everybody), or the dear model."},
+        "content": {
+            **ANYTHING,
+            "nullable": True,
+            "description": "All of it as it is from then on: a policy, its fractions as strings, or the list of "
+            "targets. Null: it was removed.",
+        },
+        "actor": TEXT,
+        "at": INSTANT,
+    }
+)
 LIST_CONTROLS = operation(
     "list_controls",
     "controls",
@@ -241,3 +256,11 @@ CHANGE_POLICY = operation(
     examples=[OpenApiExample("Only observe", value={"is_observing": True}, request_only=True)],
 )
 REMOVE_POLICY = operation("remove_policy", "policies", {200: POLICY}, 404, **_OF_ONE, request=None)
+LIST_CHANGES = operation(
+    "list_setting_changes",
+    "policies",
+    page_of("changes", SETTING_CHANGE),
+    422,
+    parameters=[chosen("kind", "Only of this kind.", list(SettingChange.Kind.values)), CURSOR],
+    examples=[answer("A list of switches was set", {"changes": [examples.SETTING_CHANGE], "cursor": None})],
+)

@@ -23,7 +23,14 @@ KIND = object_of(
         "unknown_calls": {**COUNT, "description": "A price is missing: they are not in `calls`."},
     }
 )
-OBSERVED_KIND = object_of({"calls": COUNT, "cost": NUMBER, "would_have_saved": NUMBER})
+OBSERVED_KIND = object_of(
+    {
+        "calls": COUNT,
+        "cost": NUMBER,
+        "would_have_saved": NUMBER,
+        "delayed_calls": {**COUNT, "description": "They would only have had to wait, and are not in `calls`."},
+    }
+)
 SAVED: dict[str, Schema] = {
     "spent": {"type": "number", "description": "What the ledger says, in US dollars."},
     "saved": {"type": "number", "description": "US dollars."},
@@ -91,7 +98,7 @@ SAVINGS_EXAMPLE: Example = {
     "observed": {
         "would_have_saved": 0,
         "steps": 0,
-        "by_decision": {name: {"calls": 0, "cost": 0, "would_have_saved": 0} for name in OBSERVED},
+        "by_decision": {name: {"calls": 0, "cost": 0, "would_have_saved": 0, "delayed_calls": 0} for name in OBSERVED},
     },
     "groups": [],
 }

@@ -200,3 +200,11 @@ DENIED: Example = ALLOWED | {
     "remaining": 0.0025,
     "expires_at": None,
 }
+SETTING_CHANGE: Example = {
+    "id": 12,
+    "kind": "switches",
+    "name": "gpt-4o",
+    "content": [{"target": "gpt-4o-mini", "retired_on": None, "context_tokens": 128000}],
+    "actor": "key studio (fo_live_1a2b)",
+    "at": "2026-11-24T12:00:00Z",
+}

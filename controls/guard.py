@@ -13,18 +13,20 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
+from django.db import InterfaceError, OperationalError
 from django.utils.timezone import now
 
 from controls import decisions, holds
 from controls.decisions import Decision, Verdict
 from controls.estimates import LIFE, Call
+from controls.postgres import Busy
 from costs import threads
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,10 @@ def decide(
     cost_type: str = "",
     ttl_seconds: int = int(LIFE.total_seconds()),
 ) -> Decision:
-    """The bare decision; whoever asks this way ends the hold: by an event, or by `controls.holds.release`."""
+    """The bare decision; whoever asks this way ends the hold: by an event, or by `controls.holds.release`.
+
+    Raises InvalidCall, a ValueError, for what can be no call.
+    """
     described = Call(
         model=model,
         persona_id=persona_id,
@@ -99,7 +104,7 @@ class call:
 
     async def __aenter__(self) -> Admission:
         deadline = time.monotonic() + self._patience.total_seconds()
-        while (waits := self._until(decision := await _in_thread(self._decide), deadline)) is not None:
+        while (waits := self._until(decision := await self._decided(), deadline)) is not None:
             await asyncio.sleep(waits)
         return self._admitted(decision)
 
@@ -107,6 +112,17 @@ class call:
         if self._hold_id is not None:
             # Whoever is cancelled may be cancelled again: the release goes on all the same.
             await asyncio.shield(_in_thread(partial(_release, self._hold_id)))
+
+    async def _decided(self) -> Decision:
+        """Who is cancelled while asking has a hold all the same: it is given back when the answer comes."""
+        asking = asyncio.ensure_future(_in_thread(self._decide))
+        try:
+            decision: Decision = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                await asyncio.shield(_in_thread(partial(_release, (await asyncio.shield(asking)).hold_id)))
+            raise
+        return decision
 
     def _until(self, decision: Decision, deadline: float) -> float | None:
         """Seconds after which to ask again; None when it is let in. Raises Refused."""
@@ -159,7 +175,6 @@ def _release(hold_id: UUID | None) -> None:
     if hold_id is None:
         return
     try:
-        with holds.connected():
-            holds.release(hold_id, at=now(), by="guard")
-    except (DatabaseError, InterfaceError) as error:
+        holds.release(hold_id, at=now(), by="guard")
+    except (OperationalError, InterfaceError, Busy) as error:
         log.warning("hold %s will expire, it could not be released: %s", hold_id, type(error).__name__)

@@ -5,8 +5,8 @@ until it is booked: neither release nor sweep touches that one.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,25 +18,20 @@ from controls import balances
 from controls.balances import Move, Period
 from controls.models import Hold, Refusal
 from controls.models.holds import LONGEST_LIFE
+from controls.postgres import DECISIONS, connected
 from costs.booking import ADJUSTMENT, Line
+from costs.events import AMOUNT_LIMIT
 from costs.prices import current_book
-from costs.pricing import Quantities
+from costs.pricing import Quantities, dearest, seller_of
 
-DECISIONS = "decisions"
 AT_ONCE = 500
+MOST_PENDING = AMOUNT_LIMIT / 1000
 ZERO = Decimal(0)
 State = Hold.State
 
 
-@contextmanager
-def connected() -> Iterator[None]:
-    """Around what uses the decisions' connections by Django: gives this thread's one back, for others to use."""
-    connection = connections[DECISIONS]
-    try:
-        yield
-    finally:
-        if not connection.in_atomic_block and connection.alias == DECISIONS:
-            connection.close()
+# The period of this budget in which a line counts as spent, if it does.
+Counted = Callable[[Line, int], Period | None]
 
 
 class Closed(Exception):
@@ -63,10 +58,16 @@ class _Held:
     asked_actual: Decimal | None
     pending: Decimal
     overrun: Decimal
+    has_moved: bool = False
 
     @property
     def periods(self) -> list[Period]:
         return list(zip(self.budget_ids, self.period_starts, strict=True))
+
+    def set_periods(self, periods: Sequence[Period]) -> None:
+        self.budget_ids = [budget for budget, _ in periods]
+        self.period_starts = [start for _, start in periods]
+        self.has_moved = True
 
 
 LOCK = """
@@ -83,10 +84,12 @@ WHERE h.id = t.id
 """
 
 
-def settle(lines: Sequence[Line], *, at: datetime) -> dict[Period, Move]:
+def settle(lines: Sequence[Line], *, counted: Counted, at: datetime) -> dict[Period, Move]:
     """Lay the lines to the holds that they name, in the drain's transaction; what it moves in their budgets.
 
-    A hold settles only for its own persona and source: what names a foreign one is booked and moves no hold.
+    A hold settles only for its own persona and source: what names a foreign one is booked and moves no hold. `counted`
+    tells in which period of a budget a line counts as spent. What a budget reserved and does not count, since the line
+    names another model or an earlier time, stays pending there: else it could be spent for ever.
     """
     named = [(hold_id, line) for line in lines if (hold_id := _uuid(line.hold_id))]
     if not named:
@@ -99,7 +102,7 @@ def settle(lines: Sequence[Line], *, at: datetime) -> dict[Period, Move]:
     for hold_id, line in named:
         hold = held.get(hold_id)
         if hold and (hold.source, hold.persona_id) == (line.source, line.persona_id or ""):
-            _lay(line, hold, moves)
+            _lay(line, hold, counted, moves)
             touched[hold.id] = hold
     _keep(touched.values(), at)
     return moves
@@ -112,49 +115,83 @@ def _uuid(text: str | None) -> UUID | None:
         return None
 
 
-def _lay(line: Line, hold: _Held, moves: dict[Period, Move]) -> None:
-    before = (hold.amount if hold.state == State.OPEN else ZERO, hold.pending, hold.overrun)
+def _lay(line: Line, hold: _Held, counted: Counted, moves: dict[Period, Move]) -> None:
+    _weigh(hold, moves, -1)
     if line.entry_type == ADJUSTMENT:
-        _correct(hold, line)
+        _correct(hold, line, counted)
     elif hold.event_id:
         # One hold, two events: only the first was reserved for.
         hold.overrun += line.cost_amount or ZERO
     else:
-        _take(hold, line)
-    after = (hold.amount if hold.state == State.OPEN else ZERO, hold.pending, hold.overrun)
-    held, pending, overrun = (new - old for new, old in zip(after, before, strict=True))
+        _take(hold, line, counted)
+    _weigh(hold, moves, 1)
+
+
+def _weigh(hold: _Held, moves: dict[Period, Move], sign: int) -> None:
+    """What the hold amounts to in its periods, put on the scales or taken off."""
+    held = hold.amount if hold.state == State.OPEN else ZERO
     for period in hold.periods:
         move = moves[period]
-        move.held, move.pending, move.overrun = move.held + held, move.pending + pending, move.overrun + overrun
+        move.held += sign * held
+        move.pending += sign * hold.pending
+        move.overrun += sign * hold.overrun
 
 
-def _take(hold: _Held, line: Line) -> None:
+def _take(hold: _Held, line: Line, counted: Counted) -> None:
     """The event has come. What nothing is reserved for any more, since it comes late, is all overrun."""
-    reserved = hold.amount if hold.state == State.OPEN else ZERO
     is_open, hold.event_id = hold.state == State.OPEN, line.event_id
     if line.cost_amount is None:
         # An invented model name must not spend without limit.
-        hold.pending = hold.amount
+        hold.pending = max(hold.amount, _dearest(line))
         hold.state = State.UNPRICED if is_open else hold.state
+        _move_on(hold, line, counted)
         return
-    larger = max(line.cost_amount, line.computed_amount or ZERO)
-    hold.actual, hold.asked_actual = larger, _asked(hold, line)
-    hold.pending = larger - line.cost_amount
-    hold.overrun += max(line.cost_amount - reserved, ZERO)
+    _book(hold, line, reserved=hold.amount if is_open else ZERO, counted=counted)
     hold.state = State.SETTLED if is_open else hold.state
 
 
-def _correct(hold: _Held, line: Line) -> None:
+def _correct(hold: _Held, line: Line, counted: Counted) -> None:
     """An adjustment: one that gives an event its first price ends the estimate that was counted for it."""
-    if hold.event_id != line.event_id or not line.cost_amount:
+    if hold.event_id != line.event_id or line.cost_amount is None:
         return
     if line.unpriced == -1:
-        reserved = hold.amount if hold.state == State.UNPRICED else ZERO
-        hold.actual, hold.asked_actual, hold.pending = line.cost_amount, _asked(hold, line), ZERO
-        hold.overrun += max(line.cost_amount - reserved, ZERO)
-        hold.state = State.SETTLED if hold.state == State.UNPRICED else hold.state
+        is_unpriced = hold.state == State.UNPRICED
+        _book(hold, line, reserved=hold.amount if is_unpriced else ZERO, counted=counted)
+        hold.state = State.SETTLED if is_unpriced else hold.state
     elif hold.actual is not None:
         hold.actual += line.cost_amount
+
+
+def _book(hold: _Held, line: Line, *, reserved: Decimal, counted: Counted) -> None:
+    assert line.cost_amount is not None, "it has a price"
+    larger = max(line.cost_amount, line.computed_amount or ZERO)
+    hold.actual, hold.asked_actual = larger, _asked(hold, line)
+    hold.overrun += max(line.cost_amount - reserved, ZERO)
+    _move_on(hold, line, counted)
+    strays = [period for period in hold.periods if counted(line, period[0]) != period]
+    hold.pending = larger if strays else larger - line.cost_amount
+    if strays and larger == line.cost_amount:
+        # The others count it as spent, and nothing is missing there.
+        hold.set_periods(strays)
+
+
+def _move_on(hold: _Held, line: Line, counted: Counted) -> None:
+    """A line of a later period counts there, and what is pending of it with it."""
+    moved = [_later(period, counted(line, period[0])) for period in hold.periods]
+    if moved != hold.periods:
+        hold.set_periods(moved)
+
+
+def _later(reserved: Period, found: Period | None) -> Period:
+    return found if found and found[1] > reserved[1] else reserved
+
+
+def _dearest(line: Line) -> Decimal:
+    if not line.quantities:
+        return ZERO
+    seller = seller_of(line.cost_type, line.provider, line.model or "")
+    counted = Quantities(line.quantities, line.service_tier)
+    return min(dearest(current_book(), seller, counted, line.timestamp) or ZERO, MOST_PENDING)
 
 
 def _asked(hold: _Held, line: Line) -> Decimal | None:
@@ -171,11 +208,14 @@ def _asked(hold: _Held, line: Line) -> Decimal | None:
     return None
 
 
-def _keep(holds: Iterable[_Held], at: datetime) -> None:
+def _keep(holds: Collection[_Held], at: datetime) -> None:
     rows = [(h.id, h.state, h.event_id, h.actual, h.asked_actual, h.pending, h.overrun) for h in holds]
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(KEEP, [at, *(list(column) for column in zip(*rows, strict=True))])
+    for hold in holds:
+        if hold.has_moved:
+            Hold.objects.filter(pk=hold.id).update(budget_ids=hold.budget_ids, period_starts=hold.period_starts)
 
 
 def release(hold_id: UUID, *, at: datetime, by: str = "", using: str = DECISIONS) -> Hold:
@@ -183,13 +223,14 @@ def release(hold_id: UUID, *, at: datetime, by: str = "", using: str = DECISIONS
 
     Raises Hold.DoesNotExist.
     """
-    hold = Hold.objects.using(using).get(pk=hold_id)
-    if hold.state != State.OPEN or _is_accepted(hold, using):
-        return hold
-    with transaction.atomic(using=using):
-        hold = Hold.objects.using(using).select_for_update().get(pk=hold_id)
-        if hold.state == State.OPEN and not _is_accepted(hold, using):
-            _close([hold], State.RELEASED, at=at, by=by, using=using)
+    with _turn(using):
+        hold = Hold.objects.using(using).get(pk=hold_id)
+        if hold.state != State.OPEN or _is_accepted(hold, using):
+            return hold
+        with transaction.atomic(using=using):
+            hold = Hold.objects.using(using).select_for_update().get(pk=hold_id)
+            if hold.state == State.OPEN and not _is_accepted(hold, using):
+                _close([hold], State.RELEASED, at=at, by=by, using=using)
     return hold
 
 
@@ -198,13 +239,17 @@ def extend(hold_id: UUID, life: timedelta, *, at: datetime, using: str = DECISIO
 
     Raises Hold.DoesNotExist, Closed.
     """
-    with transaction.atomic(using=using):
+    with _turn(using), transaction.atomic(using=using):
         hold = Hold.objects.using(using).select_for_update().get(pk=hold_id)
         if hold.state != State.OPEN or hold.expires_at <= at:
             raise Closed
         hold.expires_at = max(hold.expires_at, min(at + life, hold.created_at + LONGEST_LIFE))
         hold.save(using=using, update_fields=["expires_at"])
     return hold
+
+
+def _turn(using: str) -> AbstractContextManager[None]:
+    return connected() if using == DECISIONS else nullcontext()
 
 
 def write_off(hold_id: UUID, *, actor: str, at: datetime) -> Hold:
@@ -220,15 +265,23 @@ def write_off(hold_id: UUID, *, actor: str, at: datetime) -> Hold:
     return hold
 
 
+OVERDUE = """
+SELECT id FROM controls_hold AS h
+WHERE state = 'open' AND expires_at <= %s AND NOT EXISTS (
+    SELECT FROM costs_inboxrow AS i WHERE i.hold_ids <> '{}' AND i.hold_ids @> ARRAY[h.id::text]::varchar[]
+)
+ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+
 def expire(at: datetime, *, most: int = AT_ONCE, using: str = DEFAULT_DB_ALIAS) -> int:
     """Give back what nobody came for in time; the rows stay as evidence. Returns how many these were."""
     with transaction.atomic(using=using):
-        overdue = Hold.objects.using(using).open().filter(expires_at__lte=at).order_by("expires_at")
-        found = list(overdue.select_for_update(skip_locked=True)[:most])
-        accepted = _accepted(found, using)
-        abandoned = [hold for hold in found if str(hold.pk) not in accepted]
-        _close(abandoned, State.EXPIRED, at=at, by="", using=using)
-    return len(abandoned)
+        with connections[using].cursor() as cursor:
+            cursor.execute(OVERDUE, [at, most])
+            ids = [row[0] for row in cursor.fetchall()]
+        _close(list(Hold.objects.using(using).filter(pk__in=ids)), State.EXPIRED, at=at, by="", using=using)
+    return len(ids)
 
 
 def _close(holds: Sequence[Hold], state: State, *, at: datetime, by: str, using: str) -> None:

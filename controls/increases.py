@@ -10,6 +10,8 @@ from controls.models import Budget, BudgetIncrease
 from costs.events import AMOUNT_LIMIT
 
 LONGEST_INCREASE = timedelta(days=366)
+# In force for one budget: every decision adds them up.
+MOST_INCREASES = 20
 
 
 class Impossible(ValueError):
@@ -33,6 +35,8 @@ def make(
         budget = Budget.objects.select_for_update(no_key=True).get(pk=budget_id)
         if budget.ended_at:
             raise Ended
+        has_room = BudgetIncrease.objects.active(at).filter(budget=budget).count() < MOST_INCREASES
+        _require(has_room, "budget", f"has {MOST_INCREASES} increases in force already: end one first")
         return BudgetIncrease.objects.create(
             budget=budget, amount=amount, reason=reason, actor=actor[:200], starts_at=at, expires_at=expires_at
         )

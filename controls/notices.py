@@ -33,7 +33,9 @@ def signals(transition: ControlTransition, *, is_told: bool, is_held_back: bool 
         return
     if standing and is_told:
         yield _signal(transition, standing, Status.FIRING, _title(transition))
-    for rule in (*RULES.values(), HELD_BACK):
+    # Whoever is only held tighter still waits for the person who was asked for.
+    is_tighter = transition.from_level == transition.to_level
+    for rule in (*RULES.values(), *(() if is_tighter else (HELD_BACK,))):
         if rule != standing:
             yield _signal(transition, rule, Status.RESOLVED, _title(transition))
 

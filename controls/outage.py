@@ -9,11 +9,14 @@ from datetime import datetime
 
 from django.db import connections
 
+from controls import postgres
 from controls.estimates import Call, Estimate
 from controls.models import Budget, Control, Override
 from controls.models.breaker import EVERYBODY
 
-REMEMBERED_EVERY = 10.0
+REMEMBERED_EVERY = 2.0
+# A process that was idle for longer when the outage began knows nothing of what was decided meanwhile.
+TRUSTED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,14 @@ class Memory:
 
 class _Last:
     memory: Memory | None = None
-    stale_at = 0.0
+    read_at = 0.0
 
 
 def remember(*, using: str) -> None:
     """Read what an outage will have to go by; the rows of a few tables, every ten seconds."""
     moment = time.monotonic()
-    if moment < _Last.stale_at:
+    if _Last.memory is not None and moment < _Last.read_at + REMEMBERED_EVERY:
         return
-    _Last.stale_at = moment + REMEMBERED_EVERY
     with connections[using].cursor() as cursor:
         cursor.execute("SELECT now()")
         (at,) = cursor.fetchone()
@@ -53,15 +55,16 @@ def remember(*, using: str) -> None:
         held_back={persona: until for persona, until in held.values_list("persona_id", "expires_at") if until},
         stopped=dict(stopped.values_list("persona_id", "expires_at")),
     )
+    _Last.read_at = moment
 
 
 def forget() -> None:
-    _Last.memory, _Last.stale_at = None, 0.0
+    _Last.memory, _Last.read_at = None, 0.0
 
 
 def rule(call: Call, estimate: Estimate, *, at: datetime) -> Ruling:
     """What to do about a call that nobody can reserve anything for."""
-    memory = _Last.memory
+    memory = _trusted()
     if memory is None:
         return Ruling(False, "The database is away, and whether a hard budget counts this call is not known.")
     if _is_stopped(memory, call.persona_id, at):
@@ -69,11 +72,17 @@ def rule(call: Call, estimate: Estimate, *, at: datetime) -> Ruling:
     if any(
         (persona, model, cost_type) in memory.hard
         for persona in ("", call.persona_id)
-        for model in ("", estimate.model)
-        for cost_type in ("", estimate.cost_type)
+        for model in ("", estimate.model, estimate.listed)
+        for cost_type in ("", estimate.cost_type, estimate.sold)
     ):
         return Ruling(False, "The database is away, and a hard budget counts this call: nothing can be reserved.")
     return Ruling(True, "The database is away, and only soft budgets count this call: nothing is reserved for it.")
+
+
+def _trusted() -> Memory | None:
+    since = postgres.away_since()
+    is_old = since is not None and _Last.read_at < since - TRUSTED_SECONDS
+    return None if is_old else _Last.memory
 
 
 def _is_stopped(memory: Memory, persona_id: str, at: datetime) -> bool:

@@ -1,13 +1,17 @@
-"""The policies of the breaker as people change them: which one holds, and within which bounds it makes sense."""
+"""The policies of the breaker as people change them: which one holds, and within which bounds it makes sense.
+
+Every change leaves a SettingChange in its own transaction.
+"""
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
 
-from controls.models import Policy
+from controls.models import Policy, SettingChange
 from controls.models.breaker import EVERYBODY
 from costs.events import AMOUNT_LIMIT, EVERY_DIGIT, MONEY_DECIMALS
 
@@ -41,25 +45,41 @@ def in_force(persona_id: str) -> Policy:
     return found.get(persona_id) or found.get(EVERYBODY) or Policy()
 
 
-def change(persona_id: str, changes: Mapping[str, Any], *, actor: str) -> Policy:
+def change(persona_id: str, changes: Mapping[str, Any], *, actor: str, at: datetime) -> Policy:
     """Change some of FIELDS; who has no policy of their own gets one, as the one in force with these changes."""
     with transaction.atomic():
         former = in_force(persona_id)
-        return _keep(persona_id, {name: getattr(former, name) for name in FIELDS} | dict(changes), actor)
+        return _keep(persona_id, {name: getattr(former, name) for name in FIELDS} | dict(changes), actor, at)
 
 
-def replace(persona_id: str, fields: Mapping[str, Any], *, actor: str) -> Policy:
+def replace(persona_id: str, fields: Mapping[str, Any], *, actor: str, at: datetime) -> Policy:
     """What is not given is as shipped."""
     shipped = Policy()
-    return _keep(persona_id, {name: getattr(shipped, name) for name in FIELDS} | dict(fields), actor)
+    return _keep(persona_id, {name: getattr(shipped, name) for name in FIELDS} | dict(fields), actor, at)
 
 
-def remove(persona_id: str, *, actor: str) -> bool:
+@transaction.atomic
+def remove(persona_id: str, *, actor: str, at: datetime) -> bool:
     """Take away a persona's own, so that everybody's holds; whether there was one."""
     deleted, _ = Policy.objects.filter(persona_id=persona_id).exclude(persona_id=EVERYBODY).delete()
     if deleted:
+        _record(persona_id, None, actor, at)
         log.info("%s removed the policy of %s", actor, persona_id)
     return bool(deleted)
+
+
+@transaction.atomic
+def save(policy: Policy, *, actor: str, at: datetime) -> None:
+    """Keep a policy that was changed as a whole, under the persona that it names."""
+    policy.save()
+    _record(policy.persona_id, policy, actor, at)
+    log.info("%s set the policy of %s", actor, policy.persona_id or "everybody")
+
+
+def content_of(policy: Policy) -> dict[str, Any]:
+    """All FIELDS as JSON has them: fractions are strings, always written the same way."""
+    values = {name: getattr(policy, name) for name in FIELDS}
+    return {name: f"{value.normalize():f}" if isinstance(value, Decimal) else value for name, value in values.items()}
 
 
 def fault(name: str, value: Any) -> str:
@@ -78,7 +98,14 @@ def fault(name: str, value: Any) -> str:
     return f"must have at most {decimals} decimals" if exponent < -decimals else ""
 
 
-def _keep(persona_id: str, fields: Mapping[str, Any], actor: str) -> Policy:
+@transaction.atomic
+def _keep(persona_id: str, fields: Mapping[str, Any], actor: str, at: datetime) -> Policy:
     policy, _ = Policy.objects.update_or_create(persona_id=persona_id, defaults=dict(fields))
+    _record(persona_id, policy, actor, at)
     log.info("%s set the policy of %s", actor, persona_id or "everybody")
     return policy
+
+
+def _record(persona_id: str, policy: Policy | None, actor: str, at: datetime) -> None:
+    content = content_of(policy) if policy else None
+    SettingChange.objects.create(kind=SettingChange.Kind.POLICY, name=persona_id, content=content, actor=actor, at=at)

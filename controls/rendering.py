@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from controls.models import BudgetIncrease, ControlTransition, Hold, Override, Policy, Refusal, Switch
+from controls.models import BudgetIncrease, ControlTransition, Hold, Override, Policy, Refusal, SettingChange, Switch
 from controls.policy_changes import FIELDS
 from controls.standing import Standing
 
@@ -59,6 +59,17 @@ def override(found: Override) -> dict[str, Any]:
 
 def policy(found: Policy) -> dict[str, Any]:
     return {"persona_id": found.persona_id or None, **{name: getattr(found, name) for name in FIELDS}}
+
+
+def setting_change(found: SettingChange) -> dict[str, Any]:
+    return {
+        "id": found.pk,
+        "kind": found.kind,
+        "name": found.name or None,
+        "content": found.content,
+        "actor": found.actor,
+        "at": found.at,
+    }
 
 
 def switch(model: str, targets: Sequence[Switch], at: datetime) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A switched call is known once its event has settled its hold: the same tokens at both models' prices. Until then, and
 for calls that never took place, the estimate of the decision counts, and is counted apart. A call that only had to
-wait saved nothing. What a policy that only observes would have saved is told beside it and is no part of any sum.
+wait saved nothing. What a policy that only observes would have saved is told beside it and is no part of any sum; a
+call that it would have throttled is taken for one that had only waited, since it took place.
 """
 
 from collections.abc import Iterable, Sequence
@@ -121,9 +122,12 @@ SELECT persona_id, 'switched', count(*) FILTER (WHERE asked IS NOT NULL AND cost
     count(*) FILTER (WHERE asked IS NULL OR cost IS NULL)
 FROM hold WHERE is_switched GROUP BY persona_id
 UNION ALL
-SELECT persona_id, 'observed ' || observed, count(cost), COALESCE(sum(cost), 0), 0,
+SELECT persona_id, 'observed deny', count(cost), COALESCE(sum(cost), 0), 0,
     COALESCE(sum(cost) FILTER (WHERE NOT is_settled), 0), 0, count(*) FILTER (WHERE cost IS NULL)
-FROM hold WHERE observed IN ('throttle', 'deny') GROUP BY persona_id, observed
+FROM hold WHERE observed = 'deny' GROUP BY persona_id
+UNION ALL
+SELECT persona_id, 'observed throttle', 0, 0, 0, 0, count(*), 0
+FROM hold WHERE observed = 'throttle' GROUP BY persona_id
 UNION ALL
 SELECT persona_id, CASE decision WHEN 'throttle' THEN 'throttled' ELSE 'denied' END,
     count(*) FILTER (WHERE admitted_at IS NULL), COALESCE(sum(amount) FILTER (WHERE admitted_at IS NULL), 0), 0,
@@ -261,7 +265,12 @@ def _told_of(kind: Kind) -> dict[str, Any]:
 
 
 def _told_of_observed(kind: Kind) -> dict[str, Any]:
-    return {"calls": kind.calls, "cost": kind.would_have_cost, "would_have_saved": kind.saved}
+    return {
+        "calls": kind.calls,
+        "cost": kind.would_have_cost,
+        "would_have_saved": kind.saved,
+        "delayed_calls": kind.delayed,
+    }
 
 
 def extrapolated(saved: Decimal, elapsed: timedelta) -> Decimal | None:

@@ -6,17 +6,18 @@ budgets that are being made, the budgets, the holds that lines settle, and one u
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection
 
 from controls import balances, holds
-from controls.balances import Move
+from controls.balances import Move, Period
 from controls.periods import QUARTER, period_at
 from costs.booking import Line
 from costs.periods import Span
@@ -51,6 +52,12 @@ class _Budget(NamedTuple):
     def scope(self) -> Scope:
         return self.persona_id, self.model, self.cost_type
 
+    def counts(self, at: datetime) -> bool:
+        return self.counts_from <= at and (self.counts_until is None or at < self.counts_until)
+
+    def span_at(self, at: datetime) -> Span:
+        return period_at(at, self.period, ZoneInfo(self.timezone))
+
 
 @dataclass(frozen=True, slots=True)
 class _Calendar:
@@ -68,12 +75,26 @@ class _Calendar:
 
 def count(sender: Any, lines: Sequence[Line], at: datetime, **_: Any) -> None:
     """Receiver of `costs.signals.lines_recorded`: charges and adjustments alike, each in the period it belongs to."""
-    spent = _moves(_added_up(lines), _budgets_of(lines))
-    moves = holds.settle(lines, at=at)
+    budgets = {budget.id: budget for budget in _budgets_of(lines)}
+    spent = _moves(_added_up(lines), budgets.values())
+    moves = holds.settle(lines, counted=partial(_counted, budgets), at=at)
+    # What is pending may count in a period in which nothing was spent before.
+    waiting = [(budget, budgets[budget].span_at(start)) for budget, start in moves if budget in budgets]
     for (budget, span), amount in spent.items():
         moves.setdefault((budget, span.start), Move()).spent += amount
-    balances.begin(spent)
+    balances.begin({*spent, *waiting})
     balances.move(moves)
+
+
+def _counted(budgets: Mapping[int, _Budget], line: Line, budget_id: int) -> Period | None:
+    """The period of the budget in which the line is spent; None where it is not."""
+    budget, at = budgets.get(budget_id), line.timestamp
+    names = (line.persona_id or "", line.model or "", line.cost_type)
+    if budget is None or not budget.counts(at):
+        return None
+    if any(bound not in ("", name) for bound, name in zip(budget.scope, names, strict=True)):
+        return None
+    return budget.id, budget.span_at(at).start
 
 
 def _budgets_of(lines: Sequence[Line]) -> list[_Budget]:
@@ -111,7 +132,7 @@ def _moves(quarters: Quarters, budgets: Iterable[_Budget]) -> Spent:
     for (scope, quarter), amount in _by_wider_scopes(quarters, by_scope.keys()).items():
         at = _start(quarter)
         for budget in by_scope[scope]:
-            if budget.counts_from <= at and (budget.counts_until is None or at < budget.counts_until):
+            if budget.counts(at):
                 moves[budget.id, calendars[budget.period, budget.timezone].span(quarter)] += amount
     return moves
 

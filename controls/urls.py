@@ -16,6 +16,7 @@ urlpatterns = [
     path("controls/policies/<path:persona_id>", api_controls.PolicyView.as_view(), name="policy"),
     path("controls/switches", api_controls.SwitchesView.as_view(), name="switches"),
     path("controls/switches/<path:model>", api_controls.SwitchView.as_view(), name="switch"),
+    path("controls/changes", api_controls.ChangesView.as_view(), name="setting-changes"),
     path("controls/decision", api_decisions.DecisionView.as_view(), name="decision"),
     path("controls/holds/<uuid:hold_id>/release", api_decisions.ReleaseView.as_view(), name="hold-release"),
     path("controls/holds/<uuid:hold_id>/extend", api_decisions.ExtendView.as_view(), name="hold-extend"),

@@ -45,6 +45,12 @@ def key_of(secret: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiKey | None:
     return found
 
 
+def fresh(secret: str) -> ApiKey | None:
+    """The live key, if it was looked up within the last second; then it needs no database."""
+    known = _Recent.keys.get(digest_of(secret))
+    return known[1] if known and known[0] > time.monotonic() else None
+
+
 def last_known(secret: str) -> ApiKey | None:
     """The key as it was when it was last looked up, for those who must answer while the database is away."""
     known = _Recent.keys.get(digest_of(secret))

@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from costs import booking, doorbell, ledger, partitions
 from costs.booking import Line
-from costs.events import Event, canonical, stored
+from costs.events import Event, canonical, hold_key, stored
 from costs.models import DeadLetter, InboxRow
 from costs.prices import current_book, keep_sheets
 from costs.signals import events_recorded
@@ -328,7 +328,7 @@ def _unread_letter(claim: Claim, payload: str, reason: str) -> DeadLetter:
 
 
 def _hold_in(payload: str) -> str:
-    return _text_in(payload, "hold_id", 100).lower()
+    return hold_key(_text_in(payload, "hold_id", 100))
 
 
 def _text_in(payload: str, name: str, length: int) -> str:

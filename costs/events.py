@@ -123,6 +123,14 @@ def canonical(event: Event) -> str:
     return _encoder.encode(event).decode()
 
 
+def hold_key(hold_id: str | None) -> str:
+    """The one spelling of a hold's id; what is no UUID stays as it is, and names no hold."""
+    try:
+        return str(UUID(hold_id)) if hold_id else ""
+    except ValueError:
+        return hold_id or ""
+
+
 def stored(payload: str) -> list[Event]:
     """The events of an inbox row's payload, a JSON array of canonical events."""
     return _stored.decode(payload)

@@ -15,7 +15,18 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 
 from costs import doorbell
-from costs.events import Event, InvalidEvent, canonical, check_window, completed, digest, encode, new_id, parse
+from costs.events import (
+    Event,
+    InvalidEvent,
+    canonical,
+    check_window,
+    completed,
+    digest,
+    encode,
+    hold_key,
+    new_id,
+    parse,
+)
 from costs.models import DEFAULT_SOURCE
 
 Status = Literal["accepted", "duplicate", "conflict", "rejected"]
@@ -48,7 +59,7 @@ WITH sent AS (
            CASE WHEN count(*) = (SELECT count(*) FROM sent) THEN (SELECT payload FROM whole)
                 ELSE (SELECT payload FROM only_fresh) END,
            count(*), COALESCE(array_agg(DISTINCT post_id) FILTER (WHERE post_id <> ''), '{}'),
-           COALESCE(array_agg(DISTINCT lower(hold_id)) FILTER (WHERE hold_id <> ''), '{}')
+           COALESCE(array_agg(DISTINCT hold_id) FILTER (WHERE hold_id <> ''), '{}')
     FROM sent JOIN fresh USING (event_id)
     HAVING count(*) > 0
 )
@@ -159,7 +170,7 @@ def _store(candidates: list[_Candidate], source: str, using: str) -> set[str]:
         "ids": [candidate.event_id for candidate in candidates],
         "digests": [candidate.digest for candidate in candidates],
         "posts": [candidate.event.post_id or "" for candidate in candidates],
-        "holds": [candidate.event.hold_id or "" for candidate in candidates],
+        "holds": [hold_key(candidate.event.hold_id) for candidate in candidates],
         "payload": f"[{','.join(canonical(candidate.event) for candidate in candidates)}]",
     }
     with connections[using].cursor() as cursor:

@@ -45,6 +45,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "finops_project.express.ExpressLane",
+    "finops_project.express.Bulkhead",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -104,7 +105,7 @@ def _connection() -> dict[str, Any]:
 def _hasty_connection() -> dict[str, Any]:
     """Pooled in every process. More connections answer no faster: they wait for each other's rows and for the disk."""
     entry = _connection()
-    life = {"timeout": 0.3, "reconnect_timeout": 1, "max_waiting": 100, "connection_class": HastyConnection}
+    life = {"timeout": 0.15, "reconnect_timeout": 1, "max_waiting": 100, "connection_class": HastyConnection}
     entry["OPTIONS"] |= {
         "connect_timeout": 2,
         "pool": {"min_size": FINOPS_DECISION_POOL, "max_size": FINOPS_DECISION_POOL, **life},
@@ -346,6 +347,9 @@ UNFOLD = {
                     _page("Savings", "savings", "controls_savings_changelist", "controls.view_hold"),
                     _page("Breaker policies", "rule_settings", "controls_policy_changelist", "controls.view_policy"),
                     _page("Model switches", "swap_horiz", "controls_switch_changelist", "controls.view_switch"),
+                    _page(
+                        "Setting changes", "history", "controls_settingchange_changelist", "controls.view_settingchange"
+                    ),
                 ],
             },
             {

@@ -6,8 +6,9 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.postgres.forms import SimpleArrayField
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.timezone import now
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -112,6 +113,13 @@ class BudgetAdmin(SavingsPages, IncreasePages, ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Budget | None = None) -> tuple[str, ...]:
         # What was counted in one scope, period or zone means nothing in another.
         return ("counts", "period", "timezone", "used", "kind", "state", "by_period", "decided") if obj else ()
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> Any:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except budgets.TooMany as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:controls_budget_changelist"))
 
     def save_model(self, request: HttpRequest, obj: Budget, form: Any, change: bool) -> None:
         actor, at = request.user.get_username(), now()

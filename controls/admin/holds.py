@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -69,15 +70,29 @@ class HoldAdmin(Permanent, ModelAdmin):
     sortable_by = ()
     show_full_result_count = False
     list_per_page = 50
-    actions = ("write_off",)
+    actions = ("release", "write_off")
     change_form_outer_before_template = "controls/admin/hold_state.html"
     fieldsets = tuple((title, {"fields": fields}) for title, fields in PARTS.items())
     readonly_fields = tuple(name for fields in PARTS.values() for name in fields)
 
-    def has_write_off_permission(self, request: HttpRequest) -> bool:
+    def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("controls.change_hold")
 
-    @admin.action(description="Write off: what is pending was never spent", permissions=["write_off"])
+    @admin.action(description="Release: no call was made", permissions=["end"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Hold]) -> None:
+        actor, at = request.user.get_username(), now()
+        chosen = list(queryset.filter(state=Hold.State.OPEN).values_list("pk", flat=True))
+        ended = [holds.release(pk, at=at, by=actor, using=DEFAULT_DB_ALIAS) for pk in chosen]
+        released = [hold for hold in ended if hold.state == Hold.State.RELEASED]
+        for hold in released:
+            self.log_change(request, hold, "Released.")
+        if released:
+            self.message_user(request, f"{len(released)} released: their budgets have it again.", messages.SUCCESS)
+        else:
+            words = "Nothing to release: these have ended, or their events were accepted and wait to be booked."
+            self.message_user(request, words, messages.WARNING)
+
+    @admin.action(description="Write off: what is pending was never spent", permissions=["end"])
     def write_off(self, request: HttpRequest, queryset: QuerySet[Hold]) -> None:
         actor = request.user.get_username()
         chosen = list(queryset.pending().values_list("pk", flat=True))  # type: ignore[attr-defined]

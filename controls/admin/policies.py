@@ -6,7 +6,9 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.utils.timezone import now
 
+from controls import policy_changes
 from controls.models import Policy
 from controls.models.breaker import EVERYBODY
 from controls.policy_changes import DECIMALS, SWITCHES, fault
@@ -91,6 +93,12 @@ class PolicyAdmin(ModelAdmin):
         found: dict[str, Any] = super().get_actions(request)
         found.pop("delete_selected", None)
         return found
+
+    def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
+        policy_changes.save(obj, actor=request.user.get_username(), at=now())
+
+    def delete_model(self, request: HttpRequest, obj: Policy) -> None:
+        policy_changes.remove(obj.persona_id, actor=request.user.get_username(), at=now())
 
     def get_readonly_fields(self, request: HttpRequest, obj: Policy | None = None) -> tuple[str, ...]:
         return ("whose",) if obj else ()

@@ -1,8 +1,13 @@
 """Which cheaper models may stand in for a dear one, in which order."""
 
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.timezone import now
 
+from controls import switch_lists
 from controls.models import Switch
 from costs.admin.base import ModelAdmin, badge, unbroken
 from costs.templatetags.ledger import number
@@ -18,6 +23,20 @@ class SwitchAdmin(ModelAdmin):
     ordering = ("model", "position", "pk")
     fields = (("model", "target"), "position", ("retired_on", "context_tokens"))
     change_form_outer_before_template = "controls/admin/switch_hint.html"
+
+    def save_model(self, request: HttpRequest, obj: Switch, form: Any, change: bool) -> None:
+        # A target that moves to another model changes both lists.
+        names = {obj.model, form.initial["model"]} if change else {obj.model}
+        with switch_lists.changing(names, actor=request.user.get_username(), at=now()):
+            super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Switch) -> None:
+        self.delete_queryset(request, Switch.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Switch]) -> None:
+        names = set(queryset.values_list("model", flat=True))
+        with switch_lists.changing(names, actor=request.user.get_username(), at=now()):
+            super().delete_queryset(request, queryset)
 
     @admin.display(description="retired on")
     def retires(self, switch: Switch) -> str:

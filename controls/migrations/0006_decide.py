@@ -6,7 +6,7 @@ from django.db import migrations
 # settled by lines of this one. A budget that `lacks` has no row for the present period.
 BUDGETS = """
 CREATE FUNCTION controls_budgets_of(
-    p_persona text, p_model text, p_cost_type text, p_at timestamptz,
+    p_persona text, p_model text, p_listed text, p_cost_type text, p_sold text, p_at timestamptz,
     OUT budget_id bigint, OUT starts_at timestamptz, OUT is_present boolean, OUT lacks boolean
 ) RETURNS SETOF record LANGUAGE sql STABLE ROWS 4 AS $$
     SELECT b.id, p.starts_at, p.ends_at > p_at, NOT EXISTS (
@@ -18,18 +18,19 @@ CREATE FUNCTION controls_budgets_of(
     LEFT JOIN controls_budgetperiod p ON p.budget_id = b.id AND p.starts_at <= p_at
         AND p.starts_at > p_at - interval '40 days'
         AND (p.ends_at > p_at OR (b.hard AND p.held > 0 AND p.ends_at > p_at - interval '1 day'))
-    WHERE b.persona_id IN ('', p_persona) AND b.model IN ('', p_model) AND b.cost_type IN ('', p_cost_type)
-      AND b.ended_at IS NULL
+    WHERE b.persona_id IN ('', p_persona) AND b.model IN ('', p_model, p_listed)
+      AND b.cost_type IN ('', p_cost_type, p_sold) AND b.ended_at IS NULL
 $$;
 
 -- What each of the budgets has left in its present period, without a lock: for those who are turned away.
 CREATE FUNCTION controls_left_of(
-    p_persona text, p_model text, p_cost_type text, p_at timestamptz,
-    OUT budget_id bigint, OUT name text, OUT is_hard boolean, OUT allowed numeric, OUT remaining numeric,
+    p_persona text, p_model text, p_listed text, p_cost_type text, p_sold text, p_at timestamptz,
+    OUT budget_id bigint, OUT name text, OUT persona_id text, OUT is_hard boolean, OUT allowed numeric,
+    OUT remaining numeric,
     OUT resets_at timestamptz
 ) RETURNS SETOF record LANGUAGE sql STABLE ROWS 4 AS $$
-    SELECT b.id, b.name, b.hard, l.allowed, l.allowed - p.spent - p.held - p.pending, p.ends_at
-    FROM controls_budgets_of(p_persona, p_model, p_cost_type, p_at) f
+    SELECT b.id, b.name, b.persona_id, b.hard, l.allowed, l.allowed - p.spent - p.held - p.pending, p.ends_at
+    FROM controls_budgets_of(p_persona, p_model, p_listed, p_cost_type, p_sold, p_at) f
     JOIN controls_budget b ON b.id = f.budget_id
     JOIN controls_budgetperiod p ON p.budget_id = f.budget_id AND p.starts_at = f.starts_at
     CROSS JOIN LATERAL (
@@ -40,17 +41,20 @@ CREATE FUNCTION controls_left_of(
 $$;
 """
 
-# p_cheap_*: the same call with a cheaper model, null without one. `waits` is in seconds.
+# p_listed and p_sold are the names by which the price list has the model and its seller: a budget for those counts the
+# call however it is spelled. p_cheap_*: the same call with a cheaper model, null without one. `waits` is in seconds.
 # Locks come in the order that all who move budgets keep: periods by budget and start, then the control row. A period
 # that has no row yet is named in `missing`, and nothing is decided.
 DECIDE = """
 CREATE FUNCTION controls_decide(
     p_at timestamptz, p_hold uuid, p_source text, p_persona text, p_post text, p_operation text,
-    p_model text, p_provider text, p_cost_type text, p_amount numeric,
-    p_cheap_model text, p_cheap_provider text, p_cheap_cost_type text, p_cheap_amount numeric,
+    p_model text, p_listed text, p_provider text, p_cost_type text, p_sold text, p_amount numeric,
+    p_cheap_model text, p_cheap_listed text, p_cheap_provider text, p_cheap_cost_type text, p_cheap_sold text,
+    p_cheap_amount numeric,
     p_input_tokens bigint, p_output_tokens bigint, p_life int, p_refuse_hard boolean, p_key bytea,
     OUT decision text, OUT reason text, OUT at timestamptz, OUT is_switched boolean, OUT waits numeric,
-    OUT missing bigint[], OUT budget_id bigint, OUT budget_name text, OUT allowed numeric, OUT remaining numeric,
+    OUT missing bigint[], OUT budget_id bigint, OUT budget_name text, OUT budget_persona text, OUT allowed numeric,
+    OUT remaining numeric,
     OUT resets_at timestamptz, OUT fits boolean, OUT level text, OUT per_minute int, OUT level_until timestamptz,
     OUT observed text, OUT override_id bigint
 ) LANGUAGE plpgsql SET lock_timeout = '400ms' SET plan_cache_mode = force_generic_plan AS $$
@@ -67,6 +71,8 @@ DECLARE
     v_before numeric := 0;
     v_left numeric;
     v_model text := p_model;
+    v_listed text := p_listed;
+    v_sold text := p_sold;
     v_provider text := p_provider;
     v_cost_type text := p_cost_type;
     v_amount numeric := p_amount;
@@ -132,24 +138,28 @@ BEGIN
             ELSE
                 is_switched := true;
                 v_model := p_cheap_model;
+                v_listed := p_cheap_listed;
+                v_sold := p_cheap_sold;
                 v_provider := p_cheap_provider;
                 v_cost_type := p_cheap_cost_type;
                 v_amount := p_cheap_amount;
             END IF;
         END IF;
 
+        -- Whoever makes a budget takes this alone (controls.spending.LOCK), and counts the holds that are there then.
+        PERFORM pg_advisory_xact_lock_shared(2400010);
         SELECT array_agg(f.budget_id ORDER BY f.budget_id, f.starts_at) FILTER (WHERE f.starts_at IS NOT NULL),
                array_agg(f.starts_at ORDER BY f.budget_id, f.starts_at) FILTER (WHERE f.starts_at IS NOT NULL),
                array_agg(DISTINCT f.budget_id) FILTER (WHERE f.lacks)
         INTO v_ids, v_starts, missing
-        FROM controls_budgets_of(p_persona, v_model, v_cost_type, at) f;
+        FROM controls_budgets_of(p_persona, v_model, v_listed, v_cost_type, v_sold, at) f;
         IF missing IS NOT NULL THEN
             RETURN;
         END IF;
 
         -- One by one: each is two rows by their keys, and they are few.
         FOR i IN 1 .. COALESCE(cardinality(v_ids), 0) LOOP
-            SELECT p.budget_id, p.starts_at, p.ends_at, p.spent, p.held, p.pending, b.name, b.hard,
+            SELECT p.budget_id, p.starts_at, p.ends_at, p.spent, p.held, p.pending, b.name, b.persona_id, b.hard,
                    b."limit" + COALESCE((
                        SELECT sum(e.amount) FROM controls_budgetincrease e
                        WHERE e.budget_id = b.id AND e.starts_at <= at AND e.expires_at > at AND e.ended_at IS NULL
@@ -165,7 +175,7 @@ BEGIN
             v_before := 0;
             v_present_ids := v_present_ids || v_period.budget_id;
             v_present_starts := v_present_starts || v_period.starts_at;
-            IF v_period.hard AND (v_amount > v_left OR p_refuse_hard) THEN
+            IF v_period.hard AND (v_amount > v_left OR v_left <= 0 OR p_refuse_hard) THEN
                 v_is_refused := true;
             END IF;
             -- Told is what binds: a hard budget before a soft one, then the one with the least left.
@@ -173,6 +183,7 @@ BEGIN
                     OR (v_period.hard = v_is_hard AND v_left < remaining) THEN
                 budget_id := v_period.budget_id;
                 budget_name := v_period.name;
+                budget_persona := v_period.persona_id;
                 allowed := v_period.allowed;
                 remaining := v_left;
                 resets_at := v_period.ends_at;
@@ -224,14 +235,16 @@ BEGIN
     is_switched := false;
     IF reason = 'budget' AND v_model = p_model AND p_cheap_model IS NOT NULL THEN
         fits := NOT EXISTS (
-            SELECT FROM controls_left_of(p_persona, p_cheap_model, p_cheap_cost_type, at) l
-            WHERE l.is_hard AND l.remaining < p_cheap_amount
+            SELECT FROM controls_left_of(
+                p_persona, p_cheap_model, p_cheap_listed, p_cheap_cost_type, p_cheap_sold, at
+            ) l
+            WHERE l.is_hard AND (l.remaining < p_cheap_amount OR l.remaining <= 0)
         );
     END IF;
     IF budget_id IS NULL THEN
-        SELECT l.budget_id, l.name, l.allowed, l.remaining, l.resets_at
-        INTO budget_id, budget_name, allowed, remaining, resets_at
-        FROM controls_left_of(p_persona, p_model, p_cost_type, at) l
+        SELECT l.budget_id, l.name, l.persona_id, l.allowed, l.remaining, l.resets_at
+        INTO budget_id, budget_name, budget_persona, allowed, remaining, resets_at
+        FROM controls_left_of(p_persona, p_model, p_listed, p_cost_type, p_sold, at) l
         ORDER BY NOT l.is_hard, l.remaining LIMIT 1;
     END IF;
     INSERT INTO controls_refusal AS r (

@@ -2,6 +2,7 @@
 
 from controls.models.breaker import Control, ControlTransition, Level, Override, Policy
 from controls.models.budgets import Budget, BudgetIncrease, BudgetPeriod, BudgetRevision, BudgetSample, Usage
+from controls.models.changes import SettingChange
 from controls.models.holds import Hold, Refusal
 from controls.models.switches import Switch
 
@@ -18,6 +19,7 @@ __all__ = [
     "Override",
     "Policy",
     "Refusal",
+    "SettingChange",
     "Switch",
     "Usage",
 ]

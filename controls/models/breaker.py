@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models.functions import Coalesce
 
 from costs.models.fields import ExactJSONField, MoneyField
 
@@ -91,6 +92,17 @@ class ControlQuerySet(models.QuerySet["Control"]):
     def holding(self, at: datetime) -> "ControlQuerySet":
         """Those that hold somebody back; a pause that ran out is a trial until the breaker moves."""
         return self.active().filter(models.Q(expires_at__gt=at) | models.Q(level=Level.PAUSE))
+
+    def over(self, at: datetime) -> "ControlQuerySet":
+        """Those to let go without another look: expired, or begun while their policy acted and now only observes.
+
+        And the other way round: what was only noted must not begin to bite.
+        """
+        own = Policy.objects.filter(persona_id=models.OuterRef("persona_id")).values("is_observing")
+        everybodys = Policy.objects.filter(persona_id=EVERYBODY).values("is_observing")
+        is_observed = Coalesce(models.Subquery(own), models.Subquery(everybodys), False)
+        of_another = ~models.Q(is_observing=is_observed)
+        return self.active().filter(models.Q(expires_at__lte=at) | of_another, wanted_level="")
 
     def wanted(self) -> "ControlQuerySet":
         """Those with a step that nobody has taken yet."""

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
@@ -12,13 +14,32 @@ if TYPE_CHECKING:
     # Unfold has no types; its class is Django's with another look. At run time Django's are not generic.
     from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 
-    ModelAdmin = DjangoModelAdmin[Any]
+    UnfoldAdmin = DjangoModelAdmin[Any]
     ModelForm = forms.ModelForm[Any]
 else:
     from django.forms import ModelForm
-    from unfold.admin import ModelAdmin
+    from unfold.admin import ModelAdmin as UnfoldAdmin
 
 __all__ = ["ModelAdmin", "ModelForm", "Permanent", "badge", "page", "unbroken"]
+
+
+class ModelAdmin(UnfoldAdmin):
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """An action acts on the chosen rows that there can be: Django itself fails at a key that is none."""
+        if ACTION_CHECKBOX_NAME in request.POST:
+            sent = request.POST.copy()
+            keys = [key for key in sent.getlist(ACTION_CHECKBOX_NAME) if _may_be_a_key(self.model._meta.pk, key)]
+            sent.setlist(ACTION_CHECKBOX_NAME, keys)
+            request.POST = sent  # type: ignore[assignment]
+        return super().changelist_view(request, extra_context)
+
+
+def _may_be_a_key(field: Any, text: str) -> bool:
+    try:
+        field.run_validators(field.to_python(text))
+    except ValidationError:
+        return False
+    return "\0" not in text
 
 
 class Permanent:

@@ -13,7 +13,8 @@ RECEIVERS = "receivers"
 INHERITED = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"}
 INHERITED_PREFIXES = ("FINOPS_", "DJANGO_", "OTEL_")
 WEB_PROCESSES = 2
-WEB_THREADS = 8
+# The bulkhead lets 8 of them serve what is no decision (finops_project/express.py).
+WEB_THREADS = 12
 WORKER_PROCESSES = 2
 # Detection never waits for a drain, and neither of them for a receiver of alerts that hangs.
 BOOKING, WATCHING, TELLING = "celery", "watch", "tell"

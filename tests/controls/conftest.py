@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from controls import budgets, decisions, outage
+from controls import budgets, decisions, outage, postgres
 from controls.decisions import Decision
 from controls.estimates import Call
 from controls.models import Budget, Hold
@@ -49,6 +49,7 @@ def _nothing_is_remembered() -> None:
     """The clocks of tests stand still, and what one test wrote the next one takes back."""
     decisions.forget()
     outage.forget()
+    postgres.forget()
 
 
 def close_decisions() -> None:

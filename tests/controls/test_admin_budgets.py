@@ -142,6 +142,15 @@ class TestChanging:
         again = admin_client.post(f"{LIST}?state=all", fields, follow=True)
         assert "Nothing to end" in read(again)
 
+    def test_one_too_many_is_refused_in_a_sentence(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(budgets, "MOST_BUDGETS", 1)
+        make_budget(at=now(), persona_id=FIELDS["persona_id"])
+
+        text = read(add(admin_client))
+
+        assert f"There are 1 active budgets of {FIELDS['persona_id']} already: end one first." in text
+        assert Budget.objects.count() == 1
+
     def test_nobody_deletes_a_budget(self, admin_client: Client) -> None:
         budget = make_budget(at=now())
 

@@ -306,6 +306,20 @@ class TestHolds:
         assert "$0.0047" in text
         assert "a month" in text
 
+    def test_an_open_one_is_released_by_the_person(self, admin_client: Client) -> None:
+        hold, settled = make_hold(), make_hold(state="settled")
+        assert "$0.00045 are held for this call until its event comes" in read(admin_client.get(page(hold)))
+        fields = {"action": "release", "_selected_action": [str(hold.pk), str(settled.pk)], "index": "0"}
+
+        text = read(admin_client.post(f"{self.LIST}?state=all", fields, follow=True))
+        again = read(admin_client.post(f"{self.LIST}?state=all", fields, follow=True))
+
+        hold.refresh_from_db()
+        settled.refresh_from_db()
+        assert (hold.state, hold.closed_by, settled.state) == ("released", "admin", "settled")
+        assert "1 released" in text
+        assert "Nothing to release" in again
+
     def test_what_is_pending_is_written_off_by_the_person(self, admin_client: Client) -> None:
         hold, settled = make_hold(state="unpriced", pending=Decimal("0.5")), make_hold(state="settled")
         assert "$0.5 of this hold still count" in read(admin_client.get(page(hold)))
@@ -338,10 +352,40 @@ class TestHolds:
         assert "multiplier" in read(admin_client.get(page(step)))
 
 
+class TestKeysThatAreNone:
+    @pytest.mark.parametrize("key", ["1", "no-uuid", "", "\0", "９" * 5000])
+    def test_holds_are_not_chosen_by_them(self, admin_client: Client, key: str) -> None:
+        hold = make_hold()
+        fields = {"action": "release", "_selected_action": [key, str(hold.pk)], "index": "0"}
+
+        read(admin_client.post(TestHolds.LIST, fields, follow=True))
+
+        assert Hold.objects.get().state == "released"
+
+    @pytest.mark.parametrize("key", ["x", "", "1.5", "\0", "9" * 30, "9" * 5000])
+    def test_overrides_are_not_chosen_by_them(self, admin_client: Client, key: str) -> None:
+        override = begin()
+
+        read(admin_client.post(OVERRIDES, {"action": "end", "_selected_action": [key], "index": "0"}, follow=True))
+        assert Override.objects.get().ended_at is None
+        fields = {"action": "end", "_selected_action": [key, str(override.pk)], "index": "0"}
+        read(admin_client.post(OVERRIDES, fields, follow=True))
+
+        assert Override.objects.get().ended_at is not None
+
+    def test_personas_are_not_chosen_by_them(self, admin_client: Client) -> None:
+        make_control()
+        fields = {"action": "pause", "_selected_action": ["\0", "x" * 5000, "ai_jesus"], "index": "0"}
+
+        asked = admin_client.post(LIST, fields)
+
+        assert "Every call of ai_jesus is refused" in read(admin_client.get(asked.headers["Location"]))
+
+
 class TestWhoMay:
     def test_who_may_only_look_overrules_nothing(self) -> None:
         make_control()
-        override, hold = begin(), make_hold(state="unpriced", pending=Decimal(1))
+        override, hold, waiting = begin(), make_hold(state="unpriced", pending=Decimal(1)), make_hold()
         reader = clerk("view_control", "view_override", "view_hold", "view_policy", "view_switch", "view_budget")
 
         texts = [read(reader.get(path)) for path in (LIST, of("ai_jesus"), OVERRIDES, page(override))]
@@ -349,6 +393,7 @@ class TestWhoMay:
         assert not any("Pause everything…" in text or "Overrule the breaker" in text for text in texts)
         assert not any("End now" in text or "End this override" in text for text in texts)
         assert "Write off" not in read(reader.get(page(hold)))
+        assert 'value="release"' not in reader.get(page(waiting)).content.decode()
         assert reader.get(EVERYTHING).status_code == reader.post(EVERYTHING, WORD).status_code == 403
         assert overrule(reader).status_code == 403
         fields = {"action": "end", "_selected_action": str(override.pk), "index": "0"}
@@ -357,8 +402,10 @@ class TestWhoMay:
             TestHolds.LIST + "?state=all",
             {"action": "write_off", "_selected_action": str(hold.pk), "index": "0"},
         )
+        reader.post(TestHolds.LIST, {"action": "release", "_selected_action": str(waiting.pk), "index": "0"})
         assert Override.objects.get().ended_at is None
-        assert Hold.objects.get().pending == 1
+        assert Hold.objects.get(pk=hold.pk).pending == 1
+        assert Hold.objects.get(pk=waiting.pk).state == "open"
 
     def test_a_stranger_sees_nothing(self) -> None:
         stranger = clerk()

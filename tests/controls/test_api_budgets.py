@@ -138,6 +138,23 @@ class TestMaking:
         assert send(caller, "post", "/budgets", body)[0] in (400, 422)
 
 
+class TestHowMany:
+    @pytest.mark.parametrize("scope", [{"persona_id": "ai_jesus"}, {}])
+    def test_active_ones_of_a_persona_are_bounded(
+        self, caller: Caller, scope: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(budgets, "MOST_BUDGETS", 3)
+        first, *_ = [make_budget(at=now(), **scope) for _ in range(3)]
+        make_budget(at=now(), persona_id="other")
+
+        status, problem = caller.post("/budgets", FIELDS | {"scope": scope})
+        budgets.end(first.pk, actor="ann", at=now())
+
+        assert (status, "There are 3 active budgets of" in problem["detail"]) == (422, True)
+        assert Budget.objects.filter(persona_id=scope.get("persona_id", "")).count() == 3
+        assert caller.post("/budgets", FIELDS | {"scope": scope})[0] == 201
+
+
 class TestRevising:
     def test_a_patch_is_a_new_revision(self, caller: Caller) -> None:
         budget = made(caller)

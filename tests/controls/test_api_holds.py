@@ -1,12 +1,14 @@
 """Holds, refusals and increases over HTTP: found, narrowed, and let go by a person."""
 
+import threading
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from controls import increases
-from controls.models import BudgetIncrease
+from controls import increases, postgres
+from controls.models import BudgetIncrease, Hold
+from costs.models import Scope
 from tests.controls.conftest import make_budget
 from tests.controls.rows import HOUR, make_hold, make_refusal, now, numbered
 from tests.controls.test_api_controls import listed, refused
@@ -77,6 +79,59 @@ class TestWhatDecisionsLeftBehind:
         assert caller.call("post", f"/controls/holds/{numbered(9)}/write-off")[0] == 404
 
 
+class TestReleaseByThoseWhoLookAfterTheControls:
+    """The producer is gone, and its estimate is still held."""
+
+    def test_an_open_hold_of_any_source_is_released_by_name(self) -> None:
+        keeper, hold = Caller.with_key(scopes=[Scope.CONTROLS_WRITE]), make_hold(source="another")
+
+        status, body = keeper.call("post", f"/controls/holds/{hold.pk}/release")
+
+        hold.refresh_from_db()
+        assert (status, body["state"], hold.state) == (200, "released", "released")
+        assert hold.closed_by.startswith("key test (fin_")
+
+    def test_only_of_the_personas_of_a_bound_key(self) -> None:
+        keeper = Caller.with_key(scopes=[Scope.CONTROLS_WRITE], personas=["ai_jesus"])
+        mine, others = make_hold("ai_jesus", source="another"), make_hold("other", source="another")
+
+        assert keeper.call("post", f"/controls/holds/{mine.pk}/release")[0] == 200
+        assert keeper.call("post", f"/controls/holds/{others.pk}/release")[0] == 404
+        assert Hold.objects.get(pk=others.pk).state == "open"
+
+    def test_none_is_extended_for_its_producer(self) -> None:
+        keeper, both = Caller.with_key(scopes=[Scope.CONTROLS_WRITE]), Caller.with_key()
+        hold = make_hold(source="another")
+
+        assert keeper.post(f"/controls/holds/{hold.pk}/extend", {"ttl_seconds": 60})[0] == 403
+        assert both.post(f"/controls/holds/{hold.pk}/extend", {"ttl_seconds": 60})[0] == 404
+
+    def test_a_key_that_only_reads_ends_none(self) -> None:
+        hold = make_hold()
+
+        assert Caller.with_key(scopes=[Scope.COSTS_READ]).call("post", f"/controls/holds/{hold.pk}/release")[0] == 403
+
+    def test_too_many_of_them_are_told_when_to_come_back(self) -> None:
+        keeper, hold = Caller.with_key(scopes=[Scope.CONTROLS_WRITE], rate_limit=1), make_hold()
+
+        statuses = [keeper.call("post", f"/controls/holds/{hold.pk}/release")[0] for _ in range(2)]
+
+        assert statuses == [200, 429]
+        assert 1 <= int(keeper.headers["Retry-After"]) <= 60
+
+    @pytest.mark.django_db(transaction=True, databases=["default", "decisions"])
+    def test_who_finds_no_connection_says_it_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        caller, hold = Caller.with_key(), make_hold()
+        turns = threading.BoundedSemaphore(1)
+        monkeypatch.setattr(postgres._State, "turns", turns)
+
+        with turns:
+            status, problem = caller.call("post", f"/controls/holds/{hold.pk}/release")
+
+        assert (status, problem["status"], caller.headers["Retry-After"]) == (503, 503, "1")
+        assert caller.call("post", f"/controls/holds/{hold.pk}/release")[0] == 200
+
+
 class TestIncreases:
     def test_one_is_made_listed_and_ended(self, caller: Caller) -> None:
         budget = make_budget("10", at=now())
@@ -122,6 +177,18 @@ class TestIncreases:
 
         said = {"amount": 1, "reason": "a launch", "duration_minutes": 60}
         assert caller.post(f"/budgets/{budget.pk}/increases", said)[0] == 409
+
+    def test_those_in_force_are_bounded(self, caller: Caller) -> None:
+        budget, said = make_budget(at=now()), {"amount": 1, "reason": "a launch", "duration_minutes": 60}
+        path = f"/budgets/{budget.pk}/increases"
+        made = [caller.post(path, said) for _ in range(increases.MOST_INCREASES)]
+
+        status, problem = caller.post(path, said)
+        caller.call("delete", f"{path}/{made[0][1]['id']}")
+
+        assert {status for status, _ in made} == {201}
+        assert (status, problem["detail"]) == (422, "budget: has 20 increases in force already: end one first")
+        assert caller.post(path, said)[0] == 201
 
     def test_one_is_found_only_beneath_its_budget(self, caller: Caller) -> None:
         one, other = make_budget(at=now()), make_budget(at=now())

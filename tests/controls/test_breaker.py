@@ -19,7 +19,7 @@ from controls import breaker, overrides, sweep, tasks
 from controls.ladder import Level, Reading
 from controls.models import Control, ControlTransition, Policy
 from tests.alerts.conftest import reasons
-from tests.controls.conftest import NOW
+from tests.controls.conftest import NOW, ask
 from tests.costs.conftest import Ledger, amount_event
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +86,14 @@ def escalate(persona: str, at: datetime) -> ControlTransition | None:
 def steps(persona: str = "ai_jesus") -> list[tuple[str, str]]:
     taken = ControlTransition.objects.filter(persona_id=persona).order_by("version")
     return list(taken.values_list("from_level", "to_level"))
+
+
+def overspend(personas: tuple[str, ...], lasts: timedelta) -> None:
+    """A look every 30 seconds, each finding that nothing helps; what is wanted is taken at once."""
+    for half_minute in range(int(lasts / timedelta(seconds=30))):
+        at = after(30 * half_minute)
+        observe(*(reading(persona, "3", fresh=Decimal(2)) for persona in personas), at=at, complete=personas)
+        breaker.sweep(at)
 
 
 def known(count: int) -> None:
@@ -319,16 +327,60 @@ class TestTheBlastLimit:
 
         assert control("second").level == level
 
-    def test_what_was_held_back_is_tried_again_after_a_minimum_stay_and_not_before(self) -> None:
+    @pytest.mark.parametrize(("stay", "seconds"), [(60, 300), (400, 400)])
+    def test_what_was_held_back_is_tried_again_after_five_minutes_and_a_minimum_stay(
+        self, stay: int, seconds: int
+    ) -> None:
         paused("first")
         paused("second", after(10))
+        set_policy(stay_seconds=stay)
         since = after(130)
 
-        observe(reading("second", fresh=Decimal(2)), at=since + timedelta(seconds=59))
+        observe(reading("second", fresh=Decimal(2)), at=since + timedelta(seconds=seconds - 1))
         too_early = control("second").wanted_level
-        observe(reading("second", fresh=Decimal(2)), at=since + timedelta(seconds=60))
+        observe(reading("second", fresh=Decimal(2)), at=since + timedelta(seconds=seconds))
 
         assert (too_early, control("second").wanted_level) == ("", Level.PAUSE)
+
+    def test_the_level_that_stays_instead_is_renewed_at_once(self) -> None:
+        paused("first")
+        paused("second", after(10))
+
+        assert control("second").expires_at == after(130) + timedelta(hours=1)
+        assert ControlTransition.objects.filter(persona_id="second").latest("version").expires_at == after(3730)
+
+    def test_and_as_long_as_it_is_called_for_it_says_why_it_is_not_more(self) -> None:
+        paused("first")
+        paused("second", after(10))
+        set_policy(stay_seconds=400)
+
+        observe(reading("second", fresh=Decimal(2)), at=after(510), complete=("second",))
+
+        held = control("second")
+        assert (held.expires_at, held.wanted_level, held.version) == (after(510) + timedelta(hours=1), "", 3)
+        assert "A person must decide" in held.reason
+
+    def test_it_still_tightens_and_is_not_tried_again_for_it(self) -> None:
+        paused("first")
+        paused("second", after(10))
+        worse = reading("second", severity="critical", fresh=Decimal(2))
+
+        observe(worse, at=after(140))
+        take("second", after(140))
+        observe(worse, at=after(429))
+
+        assert (control("second").per_minute, control("second").wanted_level) == (10, "")
+        assert Alert.objects.get(rule="pause_held_back").status == "firing"
+
+    @pytest.mark.parametrize(("expiry", "minutes"), [(3600, 70), (300, 9)])
+    def test_whoever_is_held_back_while_a_trigger_lasts_is_never_let_go(self, expiry: int, minutes: int) -> None:
+        known(5)
+        set_policy(expiry_seconds=expiry)
+
+        overspend(("first", "second", "third"), timedelta(minutes=minutes))
+
+        assert not ControlTransition.objects.filter(to_level=Level.CLOSED).exists()
+        assert Control.objects.active().count() == 3
 
     def test_a_dry_run_uses_up_nothing(self) -> None:
         Policy.objects.create(persona_id="dry", is_observing=True)
@@ -418,6 +470,50 @@ class TestTheSweep:
         assert steps()[-1] == ("throttle", "closed")
         assert len(steps()) == 2
         assert control().reason == "Nothing renewed it before it expired. Let through again."
+
+    @pytest.mark.parametrize("hold_back", [throttled, paused])
+    def test_lets_go_whoever_a_policy_that_now_only_observes_holds_back(self, hold_back: Callable[[], Control]) -> None:
+        hold_back()
+        set_policy(is_observing=True)
+
+        breaker.sweep(after(130))
+
+        assert control().level == Level.CLOSED
+        assert control().reason.startswith("The policy now only observes: it begins anew.")
+        assert ask(at=after(131)).decision == "allow"
+
+    def test_does_not_let_begin_to_bite_what_was_only_noted(self) -> None:
+        set_policy(is_observing=True)
+        paused()
+        set_policy(is_observing=False)
+
+        breaker.sweep(after(130))
+
+        assert control().level == Level.CLOSED
+        assert control().reason.startswith("The policy acts from now on: it begins anew.")
+
+    @pytest.mark.parametrize("is_observing", [True, False])
+    def test_goes_by_the_personas_own_policy_before_everybodys(self, is_observing: bool) -> None:
+        Policy.objects.create(persona_id="own", is_observing=is_observing)
+        for persona in ("own", "other"):
+            throttled(persona)
+
+        breaker.sweep(after(1))
+        untouched = Control.objects.active().count()
+        Policy.objects.filter(persona_id="own").update(is_observing=not is_observing)
+        breaker.sweep(after(2))
+
+        assert (untouched, control("own").level, control("other").level) == (2, Level.CLOSED, Level.THROTTLE)
+
+    def test_reads_the_policies_once_however_many_are_over(self) -> None:
+        for number in range(3):
+            throttled(f"p{number}")
+
+        with CaptureQueriesContext(connection) as queries:
+            breaker.sweep(after(3600))
+
+        read = [query["sql"] for query in queries if query["sql"].startswith('SELECT "controls_policy"')]
+        assert (len(read), Control.objects.active().count()) == (1, 0)
 
     def test_what_fails_for_one_fails_for_no_other(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

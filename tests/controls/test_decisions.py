@@ -9,6 +9,7 @@ import pytest
 
 from controls import budgets, increases, overrides
 from controls.decisions import Reason, Suggestion, Verdict
+from controls.estimates import InvalidCall
 from controls.models import Budget, Control, Policy, Refusal, Switch
 from tests.controls.conftest import NOW, ask, hold_of, make_budget
 from tests.costs.conftest import Ledger, usage_event
@@ -72,6 +73,24 @@ class TestLettingIn:
 
         assert held(budget) == (CALL if is_counted else 0)
 
+    @pytest.mark.parametrize(
+        "spelled",
+        [
+            {"model": "gpt-4o-2024-08-06"},
+            {"model": "GPT-4o"},
+            {"model": "openai/gpt-4o"},
+            {"provider": "OpenAI"},
+            {"cost_type": "OPENAI_API"},
+            {"cost_type": "text"},
+        ],
+    )
+    def test_however_the_call_spells_them(self, spelled: dict[str, Any]) -> None:
+        of_model, of_type = make_budget("1", model="gpt-4o"), make_budget("1", cost_type="openai_api")
+
+        ask(**spelled)
+
+        assert (held(of_model), held(of_type)) == (CALL, CALL)
+
     def test_a_hard_budget_lets_in_to_the_last_fraction_of_a_cent_and_nothing_beyond(self) -> None:
         make_budget("0.015", hard=True)
 
@@ -132,6 +151,33 @@ class TestIncreases:
         assert ask(at=NOW + HOUR).decision == Verdict.DENY
 
 
+class TestCallsThatCannotBe:
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            ({"input_tokens": 0, "output_tokens": 0}, "estimated_tokens must say how many"),
+            ({"input_tokens": -1}, "input_tokens must lie between"),
+            ({"model": " "}, "model must be named"),
+            ({"post_id": "p" * 256}, "post_id must have at most 255"),
+            ({"operation": "a\0b"}, "operation must not contain the NUL"),
+            ({"life": timedelta(0)}, "ttl_seconds must be"),
+            ({"life": timedelta(hours=25)}, "ttl_seconds must be"),
+        ],
+    )
+    def test_are_refused_before_anything_is_asked(self, fields: dict[str, Any], said: str) -> None:
+        with pytest.raises(InvalidCall, match=said):
+            ask(**fields)
+
+    def test_a_provider_that_nobody_knows_makes_no_name_that_is_too_long(self) -> None:
+        assert hold_of(ask(provider="p" * 100)).cost_type == "p" * 96 + "_api"
+
+    def test_a_budget_with_nothing_left_lets_in_nothing_however_cheap(self, ledger: Ledger) -> None:
+        make_budget("0.0075", hard=True)
+        ask()
+
+        assert ask(model="text-embedding-3-small", input_tokens=1, output_tokens=0).reason == Reason.BUDGET
+
+
 class TestUnknownModels:
     def test_they_are_held_at_the_dearest_price_of_their_provider(self) -> None:
         decision = ask(model="gpt-99-ultra", provider="openai")
@@ -179,7 +225,10 @@ class TestTheBreaker:
         Switch.objects.all().delete()
         control("switch", per_minute=30)
 
-        assert [ask().decision, ask(at=NOW + SECOND).decision] == ["allow", "throttle"]
+        first, second = ask(), ask(at=NOW + SECOND)
+
+        assert [first.decision, second.decision] == ["allow", "throttle"]
+        assert "No cheaper model is listed for gpt-4o." in first.detail
 
     def test_a_paused_persona_is_denied_until_the_pause_ends(self) -> None:
         control("pause", since=NOW, expires_at=NOW + HOUR)
@@ -254,6 +303,14 @@ class TestRefusals:
         assert (refusal.attempts, refusal.first_at, refusal.last_at) == (3, NOW, NOW + 2 * SECOND)
         assert (refusal.decision, refusal.reason, refusal.amount) == ("deny", "budget", CALL)
         assert Refusal.objects.count() == 2
+
+    def test_one_that_comes_back_with_a_cheaper_model_saved_no_whole_call(self) -> None:
+        make_budget("0.001", hard=True)
+        ask()
+
+        ask(model="gpt-4o-mini")
+
+        assert not Refusal.objects.avoided().exists()
 
     def test_one_that_is_let_in_later_was_only_delayed(self) -> None:
         control("throttle", per_minute=10)

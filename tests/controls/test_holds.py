@@ -34,9 +34,25 @@ def hold_of(hold_id: UUID) -> Hold:
 
 
 def let_in(**fields: Any) -> UUID:
-    hold_id = ask(**fields).hold_id
-    assert hold_id is not None
+    decision = ask(**fields)
+    hold_id = decision.hold_id
+    assert hold_id is not None, decision.detail
     return hold_id
+
+
+def price(dollars: str) -> None:
+    """Give gpt-99-ultra a price for a million tokens, and have its lines priced."""
+    for bucket in ("input_tokens", "output_tokens"):
+        PriceRate.objects.create(
+            kind="rate",
+            provider="openai",
+            model="gpt-99-ultra",
+            bucket=bucket,
+            unit_price=Decimal(dollars),
+            per=1_000_000,
+            effective_from=NOW - HOUR,
+        )
+    reprice.reprice(NOW - HOUR, NOW + HOUR, at=NOW)
 
 
 @pytest.fixture
@@ -128,6 +144,52 @@ class TestSettling:
         assert (hold.actual, hold.asked_actual) == (Decimal("0.00045"), CALL)
 
 
+class TestLinesThatLandElsewhere:
+    def test_a_budget_that_does_not_count_the_line_keeps_what_it_reserved(self, ledger: Ledger) -> None:
+        of_the_model, of_all = make_budget("0.03", model="gpt-4o", hard=True), make_budget("100")
+
+        for number in range(6):
+            decision = ask(post_id=str(number))
+            if decision.hold_id:
+                ledger.record([event_of(decision.hold_id, model="gpt-4o-2024-08-06")], at=NOW)
+
+        assert sums(of_the_model) == {"pending": 4 * CALL}
+        assert sums(of_all) == {"spent": 4 * CALL}
+
+    def test_an_event_dated_back_into_yesterday_counts_today_as_well(self, ledger: Ledger) -> None:
+        budget = make_budget("1", hard=True)
+        hold_id = let_in()
+
+        ledger.record([event_of(hold_id, timestamp=(NOW - 13 * HOUR).isoformat())], at=NOW)
+
+        assert sums(budget) == {"pending": CALL}
+
+    def test_over_midnight_the_new_day_counts_it_priced_or_not(self, ledger: Ledger) -> None:
+        budget, midnight = make_budget("1", hard=True), NOW.replace(hour=0) + timedelta(days=1)
+        before = [let_in(at=midnight - SECOND, model=model) for model in ("gpt-4o", "gpt-99-ultra")]
+        after = midnight + SECOND
+
+        events = [event_of(before[0]), event_of(before[1], model="gpt-99-ultra")]
+        ledger.record([event | {"timestamp": after.isoformat()} for event in events], at=after)
+
+        old, new = budget.period_at(NOW), budget.period_at(after)
+        assert (old.held, old.pending, new.spent) == (0, 0, CALL)
+        assert new.pending == hold_of(before[1]).pending > 0
+
+
+class TestBudgetsMadeMeanwhile:
+    def test_a_new_one_counts_the_calls_that_are_under_way(self, ledger: Ledger) -> None:
+        ids = [let_in(post_id=str(number)) for number in range(4)]
+        let_in(persona_id="ai_buddha")
+
+        budget = make_budget("0.03", persona_id="ai_jesus", hard=True)
+
+        assert sums(budget) == {"held": 4 * CALL}
+        assert ask(post_id="one more").hold_id is None
+        ledger.record([event_of(hold_id) for hold_id in ids], at=NOW)
+        assert sums(budget) == {"spent": 4 * CALL}
+
+
 class TestUnpricedEvents:
     def test_the_estimate_stays_counted_until_a_price_comes(self, budget: Budget, ledger: Ledger) -> None:
         hold_id = let_in(model="gpt-99-ultra", provider="openai")
@@ -136,20 +198,29 @@ class TestUnpricedEvents:
         assert sums(budget) == {"pending": estimate}
         assert hold_of(hold_id).state == "unpriced"
 
-        for bucket in ("input_tokens", "output_tokens"):
-            PriceRate.objects.create(
-                kind="rate",
-                provider="openai",
-                model="gpt-99-ultra",
-                bucket=bucket,
-                unit_price=Decimal(2),
-                per=1_000_000,
-                effective_from=NOW - HOUR,
-            )
-        reprice.reprice(NOW - HOUR, NOW + HOUR, at=NOW)
+        price("2")
 
         assert sums(budget) == {"spent": Decimal("0.003")}
         assert (hold_of(hold_id).state, hold_of(hold_id).actual) == ("settled", Decimal("0.003"))
+
+    def test_a_first_price_of_nothing_ends_it_too(self, budget: Budget, ledger: Ledger) -> None:
+        hold_id = let_in(model="gpt-99-ultra", provider="openai")
+        ledger.record([event_of(hold_id, model="gpt-99-ultra")], at=NOW)
+
+        price("0")
+
+        assert sums(budget) == {}
+        assert (hold_of(hold_id).state, hold_of(hold_id).actual) == ("settled", 0)
+
+    def test_an_invented_model_counts_by_what_it_used_not_by_what_was_asked_for(
+        self, budget: Budget, ledger: Ledger
+    ) -> None:
+        hold_id = let_in(input_tokens=1, output_tokens=0)
+
+        used = {"input_tokens": 1_000_000}
+        ledger.record([event_of(hold_id, model="gpt-99-ultra", usage=used)], at=NOW)
+
+        assert sums(budget)["pending"] > Decimal("1")
 
     def test_or_until_a_person_writes_it_off(self, budget: Budget, ledger: Ledger) -> None:
         hold_id = let_in(model="gpt-99-ultra", provider="openai")
@@ -182,6 +253,14 @@ class TestReleasing:
 
         assert sums(budget) == {"spent": CALL}
         assert hold_of(hold_id).state == "settled"
+
+    @pytest.mark.parametrize("spelled", [str.upper, lambda text: text.replace("-", "")])
+    def test_however_the_event_spells_the_id(self, budget: Budget, ledger: Ledger, spelled: Any) -> None:
+        hold_id = let_in()
+        ledger.accept([event_of(hold_id) | {"hold_id": spelled(str(hold_id))}], at=NOW)
+
+        assert holds.release(hold_id, at=NOW).state == "open"
+        assert holds.expire(NOW + HOUR) == 0
 
     def test_an_event_that_comes_all_the_same_is_booked_as_overrun(self, budget: Budget, ledger: Ledger) -> None:
         hold_id = let_in()
@@ -236,6 +315,14 @@ class TestExpiry:
         drain.drain(at=NOW + HOUR)
 
         assert sums(budget) == {"spent": CALL}
+
+    def test_many_that_wait_to_be_booked_do_not_keep_others(self, ledger: Ledger) -> None:
+        for number in range(3):
+            ledger.accept([event_of(let_in(post_id=str(number)))], at=NOW)
+        abandoned = let_in(post_id="abandoned")
+
+        assert holds.expire(NOW + HOUR, most=1) == 1
+        assert hold_of(abandoned).state == "expired"
 
     def test_an_event_that_comes_later_is_booked_as_overrun(self, budget: Budget, ledger: Ledger) -> None:
         hold_id = let_in()

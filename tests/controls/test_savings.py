@@ -99,20 +99,33 @@ class TestRefused:
 
 class TestObserved:
     def test_what_was_let_through_only_because_a_policy_observes_is_told_apart(self) -> None:
-        observed("throttle")
         observed("deny", state=Hold.State.SETTLED, actual="0.01", asked_actual="0.01")
         observed_step()
 
         found = saved()
 
-        assert (found["saved"], found["observed"]["would_have_saved"]) == (0, Decimal("0.0175"))
+        assert (found["saved"], found["observed"]["would_have_saved"]) == (0, Decimal("0.01"))
         assert found["observed"]["steps"] == 1
-        assert found["observed"]["by_decision"]["throttle"] == {
+        assert found["observed"]["by_decision"]["deny"] == {
             "calls": 1,
-            "cost": Decimal("0.0075"),
-            "would_have_saved": Decimal("0.0075"),
+            "cost": Decimal("0.01"),
+            "would_have_saved": Decimal("0.01"),
+            "delayed_calls": 0,
         }
-        assert found["observed"]["by_decision"]["deny"]["would_have_saved"] == Decimal("0.01")
+
+    def test_a_call_that_would_have_been_throttled_would_only_have_been_delayed(self) -> None:
+        observed("throttle")
+        observed("throttle", state=Hold.State.SETTLED, actual="0.01", asked_actual="0.01")
+
+        found = saved()["observed"]
+
+        assert found["would_have_saved"] == 0
+        assert found["by_decision"]["throttle"] == {
+            "calls": 0,
+            "cost": Decimal(0),
+            "would_have_saved": Decimal(0),
+            "delayed_calls": 2,
+        }
 
     @pytest.mark.parametrize(
         ("at", "share"),
@@ -140,6 +153,7 @@ class TestObserved:
             "calls": 1,
             "cost": Decimal("0.0075"),
             "would_have_saved": Decimal(0),
+            "delayed_calls": 0,
         }
 
 
