@@ -136,6 +136,8 @@ class _Answer(NamedTuple):
     level_until: datetime | None
     observed: str
     override_id: int | None
+    override_of: str | None
+    override_said: str | None
 
 
 class _Read:
@@ -325,9 +327,10 @@ def _detail(call: Call, known: Sequence[Estimate], answer: _Answer) -> str:
     who, cost = call.persona_id or "everybody", f"${known[answer.is_switched].amount.normalize():f}"
     match answer.reason:
         case Reason.OVERRIDE:
-            return f"Override {answer.override_id} lets nothing through for {who}."
+            paused = answer.override_of or "everybody"
+            return f"Paused for {paused} until {_told(answer.level_until)}, by {answer.override_said}."
         case Reason.PAUSED:
-            return f"{who} is paused by the breaker until {answer.level_until:%Y-%m-%d %H:%M:%S} UTC."
+            return f"{who} is paused by the breaker until {_told(answer.level_until)}."
         case Reason.THROTTLED:
             return f"{who} is throttled to {answer.per_minute} requests a minute."
         case Reason.BUDGET:
@@ -352,6 +355,10 @@ def _busy(call: Call, at: datetime, why: str) -> Decision:
         estimate=_known(call, at)[0].amount,
         retry_after=Decimal(1),
     )
+
+
+def _told(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "somebody ends it"
 
 
 def _why_dear(call: Call, known: Sequence[Estimate], answer: _Answer) -> list[str]:

@@ -6,8 +6,11 @@ days, mostly later ones: what its maker has retired is not recommended from anyw
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
-from controls.models import Switch
+if TYPE_CHECKING:
+    # The models look their days up here.
+    from controls.models import Switch
 
 _OPENAI = (
     # https://developers.openai.com/api/docs/deprecations, as of November 2026.
@@ -51,7 +54,7 @@ RETIRED_ON: Mapping[str, date] = {
 class Retirements:
     """The days by the model's name in lower case: those above, and in their place what the switches say."""
 
-    def __init__(self, switches: Iterable[Switch] = ()) -> None:
+    def __init__(self, switches: "Iterable[Switch]" = ()) -> None:
         named = {switch.target.lower(): switch.retired_on for switch in switches if switch.retired_on}
         self._days = {**RETIRED_ON, **named}
 

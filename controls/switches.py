@@ -22,7 +22,7 @@ class Listed(Protocol):
     @property
     def target(self) -> str: ...
     @property
-    def retired_on(self) -> date | None: ...
+    def retires_on(self) -> date | None: ...
     @property
     def context_tokens(self) -> int | None: ...
     def is_alive(self, day: date) -> bool: ...
@@ -120,7 +120,7 @@ def _list_of(asked: Asked, prices: PriceBook, among: Lists) -> Sequence[Listed]:
 def _verdict(listed: Listed, asked: Asked, asked_amount: Decimal, prices: PriceBook) -> Target | str:
     target = listed.target
     if not listed.is_alive(asked.at.astimezone(UTC).date()):
-        return f"{target} was retired on {listed.retired_on}."
+        return f"{target} was retired on {listed.retires_on}."
     for cost_type, provider in _sellers(target, asked):
         amount = _amount(prices, cost_type, provider, target, asked)
         if amount is None:

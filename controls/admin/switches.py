@@ -40,7 +40,7 @@ class SwitchAdmin(ModelAdmin):
 
     @admin.display(description="retired on")
     def retires(self, switch: Switch) -> str:
-        return unbroken(switch.retired_on.isoformat()) if switch.retired_on else "not announced"
+        return unbroken(switch.retires_on.isoformat()) if switch.retires_on else "not announced"
 
     @admin.display(description="context")
     def room(self, switch: Switch) -> str:

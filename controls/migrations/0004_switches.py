@@ -19,7 +19,9 @@ class Migration(migrations.Migration):
                 (
                     "retired_on",
                     models.DateField(
-                        blank=True, help_text="From this day on (UTC) the provider has it no more.", null=True
+                        blank=True,
+                        help_text="From this day on (UTC) the provider has it no more; empty: what is known.",
+                        null=True,
                     ),
                 ),
                 (

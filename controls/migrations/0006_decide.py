@@ -56,7 +56,7 @@ CREATE FUNCTION controls_decide(
     OUT missing bigint[], OUT budget_id bigint, OUT budget_name text, OUT budget_persona text, OUT allowed numeric,
     OUT remaining numeric,
     OUT resets_at timestamptz, OUT fits boolean, OUT level text, OUT per_minute int, OUT level_until timestamptz,
-    OUT observed text, OUT override_id bigint
+    OUT observed text, OUT override_id bigint, OUT override_of text, OUT override_said text
 ) LANGUAGE plpgsql SET lock_timeout = '400ms' SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -85,7 +85,9 @@ BEGIN
     fits := false;
     level := 'closed';
 
-    SELECT o.kind, o.id INTO v_override, override_id FROM controls_override o
+    SELECT o.kind, o.id, o.expires_at, o.persona_id, o.actor || ': ' || o.reason
+    INTO v_override, override_id, level_until, override_of, override_said
+    FROM controls_override o
     WHERE o.persona_id IN ('', p_persona) AND o.ended_at IS NULL AND o.starts_at <= at AND o.expires_at > at
     ORDER BY o.kind <> 'force_open', o.persona_id = '', o.id LIMIT 1;
 
@@ -113,6 +115,7 @@ BEGIN
         IF v_override = 'force_open' THEN
             decision := 'deny';
             reason := 'override';
+            waits := extract(epoch FROM level_until - at);
             EXIT admission;
         END IF;
         IF level = 'pause' THEN

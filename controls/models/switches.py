@@ -4,6 +4,8 @@ from datetime import date
 
 from django.db import models
 
+from controls.retirements import RETIRED_ON
+
 
 class SwitchQuerySet(models.QuerySet["Switch"]):
     def of(self, model: str) -> "SwitchQuerySet":
@@ -17,7 +19,7 @@ class Switch(models.Model):
     position = models.PositiveSmallIntegerField(default=1)
     target = models.CharField(max_length=100)
     retired_on = models.DateField(
-        null=True, blank=True, help_text="From this day on (UTC) the provider has it no more."
+        null=True, blank=True, help_text="From this day on (UTC) the provider has it no more; empty: what is known."
     )
     context_tokens = models.PositiveIntegerField(
         null=True, blank=True, help_text="Input and output together; empty: as the price list has it."
@@ -36,5 +38,10 @@ class Switch(models.Model):
     def __str__(self) -> str:
         return f"{self.model} to {self.target}"
 
+    @property
+    def retires_on(self) -> date | None:
+        """The row's own day, else the one that is known of the model."""
+        return self.retired_on or RETIRED_ON.get(self.target.lower())
+
     def is_alive(self, day: date) -> bool:
-        return self.retired_on is None or day < self.retired_on
+        return self.retires_on is None or day < self.retires_on

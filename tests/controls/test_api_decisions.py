@@ -168,13 +168,18 @@ class TestTheAnswer:
 
         body = asked(caller)
 
-        assert body == NOTHING | {
+        until = override.expires_at
+        assert 3590 < body.pop("retry_after") <= 3600
+        assert body | {"retry_after": None} == NOTHING | {
             "decision": "deny",
             "model": "gpt-4o",
             "reason": "override",
-            "detail": f"Override {override.pk} lets nothing through for ai_jesus.",
+            "detail": f"Paused for everybody until {until:%Y-%m-%d %H:%M:%S} UTC, by ann: stop.",
             "estimate": CALL,
-            "control": {"level": "closed", "per_minute": None, "until": None, "override_id": override.pk},
+            "control": {
+                **{"level": "closed", "per_minute": None, "override_id": override.pk},
+                "until": until.isoformat().replace("+00:00", "Z"),
+            },
         }
 
     def test_what_a_policy_that_only_observes_would_have_done_is_told(self, caller: Caller) -> None:

@@ -275,6 +275,8 @@ class TestOverrides:
         decision = ask()
 
         assert (decision.decision, decision.reason) == (Verdict.DENY, Reason.OVERRIDE)
+        assert decision.detail == "Paused for everybody until 2026-11-24 13:00:00 UTC, by ann: stop."
+        assert decision.retry_after == 3600
 
     @pytest.mark.parametrize("kind", ["force_closed", "disabled"])
     def test_the_other_kinds_skip_the_breaker_and_never_a_hard_budget(self, kind: str) -> None:

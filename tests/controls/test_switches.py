@@ -25,11 +25,11 @@ BOOK = PriceBook(default_rates())
 @dataclass(frozen=True, slots=True)
 class Listed:
     target: str
-    retired_on: date | None = None
+    retires_on: date | None = None
     context_tokens: int | None = None
 
     def is_alive(self, day: date) -> bool:
-        return self.retired_on is None or day < self.retired_on
+        return self.retires_on is None or day < self.retires_on
 
 
 SHIPPED = (Listed("gpt-3.5-turbo-0125", RETIREMENT, 16_385), Listed("gpt-4o-mini", None, 128_000))
