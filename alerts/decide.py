@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from alerts import steps
 from alerts.channels.base import Event
 from alerts.signal import Severity
 
@@ -34,6 +35,8 @@ WAITING: Mapping[str, timedelta] = {
 LINGERING: Mapping[str, timedelta] = {"cost_threshold": timedelta(minutes=20), "learned": timedelta(hours=2)}
 # The hour in which it happened must be over before this one is seen.
 SEEN_LATE: Mapping[str, timedelta] = {"learned": timedelta(minutes=65)}
+# What a person does is no measurement that flaps: each time is news.
+ACTS = frozenset({"emergency_override"})
 URGENT = Severity.HIGH
 FIRING_EVENTS = frozenset({Event.OPENED, Event.ESCALATED, Event.UNACKNOWLEDGED, Event.REPEATED})
 
@@ -137,16 +140,30 @@ class Surroundings:
 def decide(incident: Incident, around: Surroundings, pace: Pace, at: datetime) -> Say | Quiet:
     """One look at one incident."""
     if incident.severity is None:
-        return _ended(incident)
-    return _muted(incident, incident.severity, around, at) or _paced(incident, incident.severity, pace, at)
+        return _ended(incident, around)
+    muted = _muted(incident, incident.severity, around, at)
+    return muted or _paced(incident, incident.severity, around, pace, at)
 
 
-def _ended(incident: Incident) -> Say | Quiet:
+def _ended(incident: Incident, around: Surroundings) -> Say | Quiet:
+    if incident.is_told and incident.said and (step := _next_step(incident, incident.said, around)):
+        return Quiet(Reason.SUPERSEDED, f"It is not over: {step} goes on with it.")
     if incident.is_told and incident.said:
         return Say(Event.RESOLVED, incident.said)
     if incident.said:
         return Quiet(Reason.FLAPPING, "It ended again; that it ended was said already.")
     return Quiet(Reason.NEVER_SAID, "It ended before anything was said.")
+
+
+def _next_step(incident: Incident, said: Severity, around: Surroundings) -> str | None:
+    """The step that fires in place of this one, if all who heard of this one hear of it: as bad, and not silenced."""
+    for step in sorted(steps.others(incident.rule)):
+        severity = around.firing.get((incident.persona_id, step))
+        if severity is None or severity.rank < said.rank:
+            continue
+        if not any(mute.covers(incident.persona_id, step, severity) for mute in around.mutes):
+            return step
+    return None
 
 
 def _muted(incident: Incident, severity: Severity, around: Surroundings, at: datetime) -> Quiet | None:
@@ -192,11 +209,13 @@ def _is_as_bad(cause: Severity | None, severity: Severity, rule: str) -> bool:
     return cause is not None and (cause.rank >= severity.rank or rule in STOPS)
 
 
-def _paced(incident: Incident, severity: Severity, pace: Pace, at: datetime) -> Say | Quiet:
+def _paced(incident: Incident, severity: Severity, around: Surroundings, pace: Pace, at: datetime) -> Say | Quiet:
     if incident.is_acknowledged:
         return Quiet(Reason.ACKNOWLEDGED, "Somebody has taken it.")
     if incident.said is None or incident.said_at is None:
         return _first(incident, severity, at)
+    if not incident.is_told and _is_news_each_time(incident, around, at):
+        return Say(Event.OPENED, severity)
     if severity.rank > incident.said.rank:
         return Say(Event.ESCALATED, severity)
     repeats_at = incident.said_at + pace.repeat
@@ -207,6 +226,12 @@ def _paced(incident: Incident, severity: Severity, pace: Pace, at: datetime) -> 
     if not incident.is_told or incident.said_at + pace.again(severity) <= at:
         return Say(Event.REPEATED, severity)
     return Quiet(Reason.GROUPED, "It belongs to an incident that was said.", _next(incident, pace))
+
+
+def _is_news_each_time(incident: Incident, around: Surroundings, at: datetime) -> bool:
+    """A person's act, and a step that takes the place of another one: its end tells that all of them are over."""
+    before = [around.ended.get((incident.persona_id, step)) for step in steps.others(incident.rule)]
+    return incident.rule in ACTS or at in before
 
 
 def _first(incident: Incident, severity: Severity, at: datetime) -> Say | Quiet:

@@ -60,6 +60,21 @@ class DecisionView(KeyedView):
         raise AssertionError("dispatch answers")
 
 
+class _KeyLastKnown(ApiKeyAuthentication):
+    """On the connections that give up: who ends a hold must not wait for Postgres either."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiKey]:
+        secret = auth.bearer_token(request)
+        key = _known(secret) if secret else None
+        if key is None:
+            raise _nobody(request._request)
+        return None, key
+
+
+# As everywhere; the OpenAPI document cannot tell by the class.
+_BY_KEY: dict[str, Any] = {"auth": [{"ApiKey": []}]}
+
+
 class HoldView(KeyedView):
     """The hold of a decision, for the key that asked for it."""
 
@@ -87,17 +102,6 @@ class HoldView(KeyedView):
             raise Problem(404, f"No hold {hold_id} is known.")
 
 
-class _KeyLastKnown(ApiKeyAuthentication):
-    """On the connections that give up: who ends a hold must not wait for Postgres either."""
-
-    def authenticate(self, request: Request) -> tuple[None, ApiKey]:
-        secret = auth.bearer_token(request)
-        key = _known(secret) if secret else None
-        if key is None:
-            raise _nobody(request._request)
-        return None, key
-
-
 class ReleaseView(HoldView):
     """Also for keys that look after the controls: those who asked may be gone, with the money still held."""
 
@@ -111,7 +115,7 @@ class ReleaseView(HoldView):
             return Hold.objects.using(DECISIONS).seen_by(key.visible_personas)
         return super()._visible(key)
 
-    @extend_schema(**documentation_decisions.RELEASE)
+    @extend_schema(**documentation_decisions.RELEASE, **_BY_KEY)
     def post(self, request: Request, hold_id: UUID) -> Response:
         """Give a hold back: no call was made. Safe to do twice; once its event was accepted nothing happens.
 
@@ -123,7 +127,7 @@ class ReleaseView(HoldView):
 
 
 class ExtendView(HoldView):
-    @extend_schema(**documentation_decisions.EXTEND)
+    @extend_schema(**documentation_decisions.EXTEND, **_BY_KEY)
     def post(self, request: Request, hold_id: UUID) -> Response:
         """Let a hold last until so many seconds from now, never shorter than it does, and 24 hours at most in all."""
         self._require(request, hold_id)

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -26,7 +26,7 @@ from controls.estimates import Call, Estimate, estimates
 from controls.models import Budget, Level
 from controls.postgres import DECISIONS, PASSING, Busy, connected, turn
 from controls.switches import Lists
-from costs.deadline import NoAnswer
+from costs.deadline import HastyConnection, NoAnswer
 from costs.events import new_id
 from costs.prices import current_book
 from costs.pricing import PriceBook
@@ -113,6 +113,14 @@ class Decision:
     @property
     def is_let_in(self) -> bool:
         return self.decision in (Verdict.ALLOW, Verdict.SWITCH)
+
+
+def _flag(text: str) -> bool:
+    return text == "t"
+
+
+def _ids(text: str) -> list[int]:
+    return [int(number) for number in text.strip("{}").split(",") if number]
 
 
 class _Answer(NamedTuple):
@@ -212,14 +220,21 @@ def _refresh() -> None:
         _Read.lock.release()
 
 
-DECIDE = """
-SELECT * FROM controls_decide(
-    %s::timestamptz, %s::uuid, %s::text, %s::text, %s::text, %s::text,
-    %s::text, %s::text, %s::text, %s::text, %s::text, %s::numeric,
-    %s::text, %s::text, %s::text, %s::text, %s::text, %s::numeric,
-    %s::bigint, %s::bigint, %s::int, %s::boolean, %s::bytea
+# As Postgres writes a column in text, for each of _Answer.
+READERS: tuple[Callable[[str], Any], ...] = (
+    *(str, str, datetime.fromisoformat, _flag, Decimal, _ids, int, str, str, Decimal, Decimal, datetime.fromisoformat),
+    *(_flag, str, int, datetime.fromisoformat, str, int, str, str),
 )
-"""
+TYPES = (
+    *("timestamptz", "uuid", "text", "text", "text", "text"),
+    *("text", "text", "text", "text", "text", "numeric"),
+    *("text", "text", "text", "text", "text", "numeric"),
+    *("bigint", "bigint", "int", "boolean", "bytea"),
+)
+DECIDE = f"SELECT * FROM controls_decide({', '.join(f'%s::{name}' for name in TYPES)})"
+DECIDE_RAW = (
+    f"SELECT * FROM controls_decide({', '.join(f'${place}::{name}' for place, name in enumerate(TYPES, 1))})".encode()
+)
 
 
 def _asked(call: Call, known: Sequence[Estimate], hold_id: UUID, clock: datetime | None) -> _Answer:
@@ -256,24 +271,34 @@ def _row(parameters: Sequence[Any]) -> tuple[Any, ...]:
         with connection.cursor() as cursor:
             cursor.execute(DECIDE, parameters)
             return tuple(cursor.fetchone())
+    values = [_written(value) for value in parameters]
     with turn(), connection.wrap_database_errors:
         connection.pool.open()
         try:
-            return _fetched(connection.pool, parameters)
+            return _fetched(connection.pool, values)
         except (PoolTimeout, NoAnswer):
             raise
         except psycopg.OperationalError as error:
             if error.sqlstate in PASSING:
                 raise
             connection.pool.check()
-            return _fetched(connection.pool, parameters)
+            try:
+                return _fetched(connection.pool, values)
+            except psycopg.errors.UniqueViolation:
+                # The first try was carried out, and only its answer was lost: that hold expires by itself.
+                raise NoAnswer("the answer was lost with the connection") from error
 
 
-def _fetched(pool: ConnectionPool[Any], parameters: Sequence[Any]) -> tuple[Any, ...]:
+def _fetched(pool: ConnectionPool[HastyConnection], values: Sequence[bytes | None]) -> tuple[Any, ...]:
     with pool.connection() as connection:
-        cursor = psycopg.Cursor(connection)
-        found = cursor.execute(DECIDE, parameters, prepare=not settings.FINOPS_PGBOUNCER).fetchone()
-        return tuple(found or ())
+        row = connection.ask(b"decide", DECIDE_RAW, values, prepare=not settings.FINOPS_PGBOUNCER)
+    return tuple(None if text is None else read(text.decode()) for read, text in zip(READERS, row, strict=True))
+
+
+def _written(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    return b"\\x" + value.hex().encode() if isinstance(value, bytes) else str(value).encode()
 
 
 def _key(*names: str) -> bytes:

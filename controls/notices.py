@@ -1,4 +1,7 @@
-"""What alerts hear of the breaker: one notice for the level that a persona is at, and its end."""
+"""What alerts hear of the breaker: a notice for each level that a persona comes to, and that all is over.
+
+The rules are steps of one incident (alerts.steps): the end of one is told only if no other takes its place.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +14,12 @@ from alerts.signal import Severity, Signal, Status
 from controls.ladder import Level
 from controls.models import ControlTransition
 
-RULES = {Level.THROTTLE: "persona_throttled", Level.SWITCH: "model_switched", Level.PAUSE: "persona_paused"}
+RULES = {
+    Level.THROTTLE: "persona_throttled",
+    Level.SWITCH: "model_switched",
+    Level.HALF_OPEN: "persona_on_trial",
+    Level.PAUSE: "persona_paused",
+}
 # Automation may pause no more personas: a person is asked to.
 HELD_BACK = "pause_held_back"
 DONE = {
@@ -25,7 +33,8 @@ DONE = {
 def signals(transition: ControlTransition, *, is_told: bool, is_held_back: bool = False) -> Iterable[Signal]:
     """What to fire for the step: the notice of the new level, unless nobody is to be told, and the end of the others.
 
-    Ends are always told: who heard of a level must not wait for ever for its end.
+    Ends are always told: who heard of a level must not wait for ever for its end. But nothing is over for whoever is
+    held back in silence.
     """
     standing = RULES.get(Level(transition.to_level))
     if is_held_back:
@@ -33,11 +42,18 @@ def signals(transition: ControlTransition, *, is_told: bool, is_held_back: bool 
         return
     if standing and is_told:
         yield _signal(transition, standing, Status.FIRING, _title(transition))
-    # Whoever is only held tighter still waits for the person who was asked for.
-    is_tighter = transition.from_level == transition.to_level
-    for rule in (*RULES.values(), *(() if is_tighter else (HELD_BACK,))):
+    for rule in _over(transition, is_told=is_told):
         if rule != standing:
             yield _signal(transition, rule, Status.RESOLVED, _title(transition))
+
+
+def _over(transition: ControlTransition, *, is_told: bool) -> Iterable[str]:
+    is_closed = transition.to_level == Level.CLOSED
+    # A pause explains what else fires: its own notice must not outlive it, even where no other takes its place.
+    yield from RULES.values() if is_told or is_closed else (RULES[Level.PAUSE],)
+    # Whoever is only held tighter still waits for the person who was asked for.
+    if transition.from_level != transition.to_level:
+        yield HELD_BACK
 
 
 def _title(transition: ControlTransition) -> str:

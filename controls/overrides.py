@@ -28,6 +28,14 @@ SAYS = {
 }
 
 
+# The same of one persona.
+SAYS_OF_ONE = {
+    Kind.FORCE_OPEN: "nothing is let through for {}",
+    Kind.FORCE_CLOSED: "the breaker does not hold {} back",
+    Kind.DISABLED: "the breaker neither holds {} back nor watches",
+}
+
+
 class Impossible(ValueError):
     """There can be no such override: `field` is wrong, as the sentence says."""
 
@@ -52,7 +60,9 @@ def begin(kind: str, persona_id: str, *, reason: str, actor: str, for_: timedelt
         override = Override.objects.create(
             persona_id=persona_id, kind=kind, reason=reason, actor=actor[:200], starts_at=at, expires_at=at + for_
         )
-        fire(*map(_ended, former), _begun(override), at=at)
+        # One after the other: heard together, the new one would only go on with an incident that was told.
+        fire(*map(_ended, former), at=at)
+        fire(_begun(override), at=at)
     return override
 
 
@@ -102,22 +112,32 @@ def _end(override: Override, *, actor: str, at: datetime) -> None:
 
 def _begun(override: Override) -> Signal:
     severity = Severity.CRITICAL if override.kind == Kind.FORCE_OPEN else Severity.HIGH
-    title = f"{_title(override)}: {SAYS[Kind(override.kind)]}"
-    return _signal(override, severity, Status.FIRING, title, override.starts_at)
+    whose = "Override" if override.persona_id else "Override for everybody"
+    does = effect(override)
+    return _signal(override, severity, Status.FIRING, f"{whose}: {does}", does, override.starts_at)
+
+
+def effect(override: Override) -> str:
+    """What it does, with the name of the persona if it is one's own."""
+    kind = Kind(override.kind)
+    return SAYS_OF_ONE[kind].format(override.persona_id) if override.persona_id else SAYS[kind]
 
 
 def _ended(override: Override) -> Signal:
     """As severe as it was: what is over is said where it was said."""
     begun = _begun(override)
-    title = f"{_title(override)} is over: the breaker decides again"
+    does = "the breaker decides again"
+    title = f"Override for {override.persona_id or 'everybody'} is over: {does}"
     # Of two machines whose clocks differ, the end must not seem older than the beginning.
     at = max(override.ended_at or override.expires_at, override.starts_at)
-    return _signal(override, begun.severity, Status.RESOLVED, title, at)
+    return _signal(override, begun.severity, Status.RESOLVED, title, does, at)
 
 
-def _signal(override: Override, severity: Severity, status: Status, title: str, at: datetime) -> Signal:
-    facts = {
-        "persona": override.persona_id or "everybody",
+def _signal(override: Override, severity: Severity, status: Status, title: str, does: str, at: datetime) -> Signal:
+    # The persona is told by the scope.
+    facts = {} if override.persona_id else {"persona": "everybody"}
+    facts |= {
+        "effect": does,
         "override": override.kind,
         "by": override.actor,
         "reason": override.reason,
@@ -136,7 +156,3 @@ def _signal(override: Override, severity: Severity, status: Status, title: str, 
         url=f"{settings.FINOPS_PUBLIC_URL.rstrip('/')}/admin/controls/override/{override.pk}/change/",
         at=at,
     )
-
-
-def _title(override: Override) -> str:
-    return f"Override for {override.persona_id or 'everybody'}"

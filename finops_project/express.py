@@ -1,20 +1,24 @@
 """Decisions are answered before all others, and those never take all of a process's threads.
 
-A decision takes Postgres half a millisecond; sessions, messages, CSRF and the counting of requests by django-prometheus
-would take as long again, before every paid call. And while Postgres hangs, or bodies stall, a decision is still due
+A decision takes Postgres half a millisecond; Django's handler, sessions, messages, CSRF and the counting of requests by
+django-prometheus would take as long again, before every paid call. And while Postgres hangs, a decision is still due
 within a second: some threads stay free for it.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from django.http import HttpRequest
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from controls import postgres
 from controls.api_decisions import DecisionView
-from costs.problems import RETRY_SECONDS, Problem
+from costs.problems import RETRY_SECONDS, Problem, server_error
 
 log = logging.getLogger(__name__)
 
@@ -23,26 +27,37 @@ PATH = "/controls/decision"
 HEALTH = "/health"
 # Of the 12 threads of a web process.
 LANES = 8
-# So long nobody came or went: then the lanes are stuck, and nobody waits for them.
-STUCK_SECONDS = 0.3
+# So long nobody came or went: then the lanes are stuck, whatever the reason.
+STUCK_SECONDS = 5.0
+LOOK_SECONDS = 0.05
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class ExpressLane:
-    """Middleware; stands behind the one that sends plain HTTP to HTTPS."""
+    """WSGI: answers decisions itself, and hands everything else to the application."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self._get_response = get_response
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
         self._decide = DecisionView.as_view()
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        is_decision = request.path_info == PATH and request.method == "POST"
-        return self._decide(request) if is_decision else self._get_response(request)
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "POST":
+            return self._application(environ, start_response)
+        response = self._answer(WSGIRequest(environ))
+        start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+        return [response.content]
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return cast(HttpResponse, self._decide(request))
+        except Exception:
+            log.exception("a decision failed")
+            return server_error(request)
 
 
 class Bulkhead:
-    """Middleware; stands right behind the express lane, and lets at most LANES of all other requests in at once."""
+    """Middleware; lets at most LANES of the requests that are no decisions in at once."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -61,7 +76,7 @@ class Bulkhead:
 
 
 class Lanes:
-    """So many may be in at once. The others wait for as long as somebody still comes out."""
+    """So many may be in at once. The others wait, but not for a database that is away or for what does not move."""
 
     def __init__(self, count: int) -> None:
         self._free = threading.BoundedSemaphore(count)
@@ -69,10 +84,9 @@ class Lanes:
         self._is_stuck = False
 
     def enter(self) -> bool:
-        """False, and at once from then on, when nobody came or went for STUCK_SECONDS."""
         is_in = self._free.acquire(blocking=False)
-        while not is_in and (patience := self._moved_at + STUCK_SECONDS - time.monotonic()) > 0:
-            is_in = self._free.acquire(timeout=patience)
+        while not is_in and not self._is_hopeless():
+            is_in = self._free.acquire(timeout=LOOK_SECONDS)
         self._tell(is_stuck=not is_in)
         if is_in:
             self._moved_at = time.monotonic()
@@ -81,6 +95,9 @@ class Lanes:
     def leave(self) -> None:
         self._moved_at = time.monotonic()
         self._free.release()
+
+    def _is_hopeless(self) -> bool:
+        return postgres.away_since() is not None or time.monotonic() - self._moved_at > STUCK_SECONDS
 
     def _tell(self, *, is_stuck: bool) -> None:
         """Once for all who are turned away."""

@@ -44,7 +44,6 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "finops_project.express.ExpressLane",
     "finops_project.express.Bulkhead",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -296,7 +295,7 @@ UNFOLD = {
     ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "costs.admin.overview.context",
+    "DASHBOARD_CALLBACK": "controls.admin.overview.context",
     "STYLES": [
         lambda request: static("costs/admin.css"),
         lambda request: static("alerts/admin.css"),

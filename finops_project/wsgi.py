@@ -8,9 +8,12 @@ os.environ.setdefault("FINOPS_ROLE", "web")
 # The role must stand before the settings are read.
 from django.core.wsgi import get_wsgi_application
 
-application = get_wsgi_application()
+served = get_wsgi_application()
 
 # Models exist only now.
-from controls import decisions
+from controls import decisions, postgres
+from finops_project.express import ExpressLane
 
+application = ExpressLane(served)
 decisions.warm_up()
+postgres.watch()

@@ -91,6 +91,8 @@ def subject(notice: Notice) -> str:
     if notice.event is Event.DIGEST:
         return wording.one_line(f"[FinOps] Digest: {notice.title}", _LONGEST_SUBJECT)
     state = _STATES.get(notice.event, notice.severity.upper())
+    if not wording.is_detected(notice):
+        return wording.one_line(f"[FinOps] {state}: {notice.title}", _LONGEST_SUBJECT)
     about = notice.persona_id or notice.title
     return wording.one_line(f"[FinOps] {state} {notice.rule}: {about}", _LONGEST_SUBJECT)
 
@@ -98,7 +100,7 @@ def subject(notice: Notice) -> str:
 def _thread(notice: Notice, sender: str) -> dict[str, str]:
     """Each mail has an id of its own, the same when it is sent again; all refer to one root that is never sent."""
     domain = parseaddr(sender)[1].rpartition("@")[2] or "localhost"
-    root = f"<{_hash(notice.dedup_key)}@{domain}>"
+    root = f"<{_hash(wording.incident_key(notice))}@{domain}>"
     own = f"<{_hash(notice.dedup_key, notice.event, notice.at.isoformat())}@{domain}>"
     # Out-of-office replies to an alert help nobody.
     return {"Message-ID": own, "In-Reply-To": root, "References": root, "Auto-Submitted": "auto-generated"}

@@ -71,9 +71,8 @@ def event(notice: Notice, action: str) -> dict[str, Any]:
 
 
 def dedup_key(notice: Notice) -> str:
-    if len(notice.dedup_key) <= _LONGEST_KEY:
-        return notice.dedup_key
-    return hashlib.sha256(notice.dedup_key.encode(errors="replace")).hexdigest()
+    key = wording.incident_key(notice)
+    return key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
 
 def _enqueue(event: dict[str, Any], settings: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from alerts import steps
 from alerts.channels.base import Event, Notice
 from alerts.templates import TEMPLATES, Kind, render, template_of, validate
 
@@ -18,6 +19,11 @@ HEADINGS = {
     Event.RESOLVED: "✅ COST ANOMALY RESOLVED",
     Event.DIGEST: "📋 COST ALERT DIGEST",
     Event.TEST: "🔔 TEST OF THIS CHANNEL",
+}
+# What these tell of is no anomaly of costs, and nobody detected it: an engine or a person did it.
+_DONE_ABOUT_COSTS = {
+    **dict.fromkeys((*steps.INCIDENTS, "pause_held_back"), "CIRCUIT BREAKER"),
+    "emergency_override": "EMERGENCY OVERRIDE",
 }
 # These are not about one incident: there is no type and no severity to tell.
 _WITHOUT_INCIDENT = {Event.DIGEST, Event.TEST}
@@ -72,6 +78,8 @@ _FACTS_OF_RULE: dict[str, dict[str, Fact | None]] = {
     "negative_roi": {"current": ("Return", percent), "multiplier": ("Revenue for each dollar", dollars)},
     "unpriced": {"current": ("Lines without a price", plain)},
     "no_data": {"current": None, "baseline": ("Share of hours with costs", plain)},
+    # Its effect says it in words.
+    "emergency_override": {"override": None},
 }
 # The specification shows the whole text of a spike; whatever else is known of it stands in the blocks and in the mail.
 _SHOWN_IN_TEXT = {"cost_spike": ("current", "multiplier")}
@@ -83,7 +91,21 @@ def one_line(value: Any, longest: int = LONGEST_VALUE) -> str:
 
 
 def heading(notice: Notice) -> str:
-    return HEADINGS[notice.event]
+    known = HEADINGS[notice.event]
+    if subject := _DONE_ABOUT_COSTS.get(notice.rule):
+        return known.replace("COST ANOMALY DETECTED", subject).replace("COST ANOMALY", subject)
+    return known
+
+
+def is_detected(notice: Notice) -> bool:
+    """Whether it tells of what was found, and not of what was done about it: then its title says it all."""
+    return notice.rule not in _DONE_ABOUT_COSTS
+
+
+def incident_key(notice: Notice) -> str:
+    """The same for all steps of one incident of a persona, where receivers hold what is said together."""
+    incident = steps.INCIDENTS.get(notice.rule)
+    return f"finops-{incident}-{notice.persona_id}" if incident else notice.dedup_key
 
 
 def rows(notice: Notice) -> list[tuple[str, str]]:
@@ -105,7 +127,7 @@ def text(notice: Notice) -> str:
 
 def sentence(notice: Notice, templates: Any = None) -> str:
     """What happened, in one sentence: the operator's template for this rule, or the title where it has no place."""
-    if notice.event in _WITH_TEMPLATE:
+    if notice.event in _WITH_TEMPLATE and is_detected(notice):
         name = template_of(notice.rule)
         template = TEMPLATES[name]
         own = str((templates or {}).get(name) or template.text)

@@ -25,8 +25,9 @@ NAMES = {
 ASSUMPTIONS = (
     "Taken as given: a call beyond the rate of its half minute is not made, nor asked for again; a switched call uses "
     "the same tokens; posts bring what they brought; costs without a model do not ask.",
-    "Decided every half minute from what was let through until then; a level holds from the next one on. Overrides, "
-    "temporary increases and false alarms are left out; budgets, policies and switches are those of today.",
+    "Decided every half minute from what was let through until then; a level holds from the next one on. So a runaway "
+    "shorter than a minute or two may be missed that live decisions, which look at once, would have stopped.",
+    "Overrides, temporary increases and false alarms are left out; budgets, policies and switches are those of today.",
 )
 MOVED = ("at (UTC)", "persona", "from", "to", "a minute", "trigger", "why")
 ACCOUNTS = ("persona", "off", "on", "saved", "%", "throttled", "switched", "paused", "over budget")
@@ -61,7 +62,7 @@ def summary(trial: Trial) -> Iterator[str]:
     yield f"Controls off ${_cents(trial.spent)}, on ${_cents(trial.spent - trial.saved)}."
     yield (
         f"Saved ${_cents(trial.saved)}, {_percent(trial.percent)}; extrapolated to 30 days ${_cents(trial.a_month)}. "
-        f"Specified: {SPECIFIED}."
+        f"The specification's goal: {SPECIFIED}."
     )
     yield from ASSUMPTIONS
 

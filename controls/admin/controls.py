@@ -177,7 +177,7 @@ class ControlAdmin(Permanent, ModelAdmin):
 
     @admin.display(description="until (UTC)")
     def ends(self, control: Any) -> str:
-        return unbroken(second(control.standing.expires_at) or "changed")
+        return unbroken(second(control.standing.expires_at) or "it changes")
 
     @admin.display(description="override")
     def overruled(self, control: Any) -> str:
@@ -248,7 +248,7 @@ class ControlTransitionAdmin(Permanent, ModelAdmin):
 
     @admin.display(description="until (UTC)")
     def ends(self, transition: ControlTransition) -> str:
-        return unbroken(second(transition.expires_at) or "changed")
+        return unbroken(second(transition.expires_at) or "it changes")
 
 
 def moved(transition: ControlTransition) -> str:

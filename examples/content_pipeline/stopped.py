@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from examples.content_pipeline.account import SNAPSHOTS, Account, Entry
 from examples.content_pipeline.incident import NAMES
-from examples.content_pipeline.personas import PERFECTIONIST
+from examples.content_pipeline.personas import NIGHT_OWL, PERFECTIONIST
 from examples.content_pipeline.readback import Ledger, compare, wait_until_booked
-from examples.content_pipeline.receivers import Receivers, about
+from examples.content_pipeline.receivers import Message, Receivers, about
 
 # By the thresholds that ship; only the times are short, and the rate, for which a demo has no time.
 POLICY = {
@@ -31,9 +31,14 @@ WORDS = {
 }
 SWITCHED = ("switch", "half_open")
 DEAR_MODEL = SNAPSHOTS[PERFECTIONIST.draft_model]
+MODELS = {snapshot: model for model, snapshot in SNAPSHOTS.items()}
 NOTICES = {"throttle": "persona_throttled", "switch": "model_switched", "pause": "persona_paused"}
+# It may be told too, and its end is that of everything.
+ALL_NOTICES = NOTICES | {"half_open": "persona_on_trial"}
 # A call that was let in before a step may end after it.
 UNDER_WAY = timedelta(seconds=2)
+# Of less a rate says nothing.
+SHORTEST_RATED = 5
 REASON_WIDTH = 98
 ZERO, TENTH = Decimal(0), Decimal("0.1")
 
@@ -62,6 +67,10 @@ class Phase:
     def seconds(self) -> Decimal:
         passed = Decimal((self.ends_at - self.step.at) / timedelta(seconds=1))
         return max(passed.quantize(TENTH), TENTH)
+
+    @property
+    def is_rated(self) -> bool:
+        return self.seconds >= SHORTEST_RATED
 
     def a_minute(self, amount: Decimal | int) -> Decimal:
         return amount * 60 / self.seconds
@@ -199,6 +208,18 @@ def switched_costs(account: Account) -> tuple[Decimal, Decimal]:
     return sum((entry.asked_cost or ZERO for entry in switched), ZERO), sum((entry.cost for entry in switched), ZERO)
 
 
+def kept(checks: Checks) -> Iterator[str]:
+    """What was let in at the levels that switch, but found no cheaper model; nothing where all of it did."""
+    switched = [phase for phase in phases(checks.steps, checks.account) if phase.step.level in SWITCHED]
+    made = [call for phase in switched for call in _made(checks.account, phase.step.at, phase.ends_at)]
+    # Who still took the dear one was under way.
+    let_in = [call for call in made if call.model != DEAR_MODEL]
+    found = [call for call in let_in if call.asked_cost is None]
+    if found:
+        models = ", ".join(sorted({MODELS[call.model or ""] for call in found}))
+        yield f"{len(found)} of {len(let_in)} calls kept their model: {models} has no cheaper one listed"
+
+
 def phases(steps: Sequence[Step], account: Account) -> list[Phase]:
     """From the first call on: what was done at each level, up to the last call."""
     calls = _calls(account)
@@ -214,30 +235,45 @@ def phases(steps: Sequence[Step], account: Account) -> list[Phase]:
 
 def timeline(found: Sequence[Phase]) -> Iterator[str]:
     """When each level began, counted from the first call, why, and what was bought at it."""
-    yield "  by the thresholds that ship: 3 times the baseline, 20 events and $0.05 at least; only its times are short"
+    yield "  by the thresholds that ship: 3 times the baseline, 20 events and $0.05 at least. Its own are its times,"
+    yield "  which are short, and its rate: 60 calls a minute, where 50, 30 and 10 ship. Measured, it may be more: a"
+    yield "  level's first call need not wait, and what was under way when the level began counts too"
     yield ""
     yield "    after    level                              lasts   model calls   a minute   $ a minute"
     for phase in found:
-        after = (phase.step.at - found[0].step.at) / timedelta(seconds=1)
-        yield (
-            f"  {after:>5.1f} s    {WORDS[phase.step.level]:<32} {phase.seconds:>5} s   {phase.calls:>11}"
-            f"   {phase.a_minute(phase.calls):>8.0f}   {phase.a_minute(phase.cost):>10.4f}"
-        )
+        yield _row(phase, found[0].step.at)
         yield from (f"             {line}" for line in wrap(phase.step.reason, REASON_WIDTH))
+
+
+def _row(phase: Phase, started: datetime) -> str:
+    after = (phase.step.at - started) / timedelta(seconds=1)
+    calls, cost = "-", "-"
+    if phase.is_rated:
+        calls, cost = f"{phase.a_minute(phase.calls):.0f}", f"{phase.a_minute(phase.cost):.4f}"
+    return (
+        f"  {after:>5.1f} s    {WORDS[phase.step.level]:<32} {phase.seconds:>5} s   {phase.calls:>11}"
+        f"   {calls:>8}   {cost:>10}"
+    )
 
 
 def told(receivers: Receivers, persona_id: str, steps: Sequence[Step]) -> Iterator[str]:
     """Who heard of which step, and how soon."""
     messages = receivers.messages()
     for step in steps:
-        heard = about(messages, persona_id, NOTICES.get(step.level, ""), ends=False)
         waits = [
-            f"{NAMES[channel]} {(message.received_at - step.at).total_seconds():.1f} s"
-            for channel, found in heard.items()
-            for message in found
+            f"{NAMES[message.channel]} {(message.received_at - step.at).total_seconds():.1f} s"
+            for message in _heard(messages, persona_id, step)
         ]
         if waits:
             yield f"  {WORDS[step.level]:<32} {', '.join(waits)} later"
+
+
+def _heard(messages: Sequence[Message], persona_id: str, step: Step) -> Iterator[Message]:
+    """The notice of the level; of the last one that the others are over, which was said after it came."""
+    is_end = step.level == "closed"
+    for rule in ALL_NOTICES.values() if is_end else (ALL_NOTICES.get(step.level, ""),):
+        for heard in about(messages, persona_id, rule, ends=is_end).values():
+            yield from (message for message in heard if not is_end or message.received_at >= step.at)
 
 
 def saved(outcome: Outcome) -> Iterator[str]:
@@ -245,6 +281,7 @@ def saved(outcome: Outcome) -> Iterator[str]:
     switched, throttled, denied = kinds["switched"], kinds["throttled"], kinds["denied"]
     yield f"  switched   {switched['calls']:>3} calls cost ${switched['cost']}; with the model that was asked for the"
     yield f"                 very same tokens had cost ${switched['would_have_cost']}"
+    yield from (f"                 {line}" for line in kept(outcome.checks))
     yield f"  denied     {denied['calls']:>3} calls were never made: ${denied['saved']} by their estimates"
     yield f"  throttled  {throttled['delayed_calls']:>3} calls only waited: that saves time to act in, not money"
     yield f"  saved          ${savings['saved']}, {savings['saved_percent']} % of what it would have spent"
@@ -258,20 +295,22 @@ def summary(checks: Checks) -> Iterator[str]:
 
 
 def dry_run(savings: Mapping[str, Any]) -> str:
-    """What a policy that only observes would have done."""
+    """What the night owl's policy, which only observes, would have done."""
     observed = savings["observed"]
     calls = {verdict: found["calls"] for verdict, found in observed["by_decision"].items()}
     done = f"{calls['throttle']} calls wait, switched {calls['switch']} and denied {calls['deny']}"
-    return f"its policy only observes: it would have let {done}"
+    return f"the policy of {NIGHT_OWL.name} only observes: it would have let {done}"
 
 
 def pages(admin_url: str, persona_id: str) -> Mapping[str, str]:
-    """Where a person finds all this."""
+    """Where a person finds all this; a list shows what is over only when it is asked for."""
+    controls, persona = f"{admin_url}controls", quote(persona_id)
     return {
-        "who is held back, and the red button": f"{admin_url}controls/control/",
-        "each step of the runaway": f"{admin_url}controls/control/{quote(persona_id)}/change/",
-        "what the controls saved": f"{admin_url}controls/budget/savings/",
-        "every call that asked": f"{admin_url}controls/hold/?q={quote(persona_id)}",
+        "where it stands, and the red button": f"{controls}/control/?state=all&q={persona}",
+        "each step of the runaway": f"{controls}/control/{persona}/change/",
+        "what the controls saved": f"{controls}/budget/savings/",
+        "every call that was let in": f"{controls}/hold/?state=all&q={persona}",
+        "every call that was turned away": f"{controls}/refusal/?q={persona}",
     }
 
 

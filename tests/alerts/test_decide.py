@@ -68,6 +68,43 @@ class TestPacing:
     def test_what_is_said_when(self, incident: Incident, at: datetime, expected: Event | Reason) -> None:
         assert look(incident, at) == expected
 
+    @pytest.mark.parametrize(
+        ("fires", "mutes", "expected"),
+        [
+            ({}, (), Event.RESOLVED),
+            ({("p", "persona_paused"): HIGH}, (), Reason.SUPERSEDED),
+            ({("p", "persona_on_trial"): CRITICAL}, (), Reason.SUPERSEDED),
+            # Less severe it may be told to fewer: whoever does not hear of it must hear of the end.
+            ({("p", "persona_paused"): MEDIUM}, (), Event.RESOLVED),
+            ({("p", "persona_paused"): HIGH}, (Mute("p", "", HIGH, NOON, "anna", "x"),), Event.RESOLVED),
+            ({("q", "persona_paused"): HIGH}, (), Event.RESOLVED),
+            ({("p", "cost_spike"): HIGH}, (), Event.RESOLVED),
+        ],
+    )
+    def test_of_steps_of_one_incident_the_end_of_all_is_said(
+        self, fires: dict[tuple[str, str], Severity], mutes: tuple[Mute, ...], expected: Event | Reason
+    ) -> None:
+        over = replace(TOLD, rule="model_switched", severity=None, said=HIGH)
+
+        assert look(over, around=Surroundings(fires, mutes)) == expected
+
+    @pytest.mark.parametrize(
+        ("rule", "ended", "expected"),
+        [
+            ("emergency_override", {}, Event.OPENED),
+            ("persona_paused", {("p", "model_switched"): NOON + MINUTE}, Event.OPENED),
+            ("persona_paused", {("p", "model_switched"): NOON + MINUTE - MICRO}, Reason.FLAPPING),
+            ("persona_paused", {("q", "model_switched"): NOON + MINUTE}, Reason.FLAPPING),
+            ("persona_paused", {}, Reason.FLAPPING),
+        ],
+    )
+    def test_a_persons_act_and_a_next_step_do_not_flap(
+        self, rule: str, ended: dict[tuple[str, str], datetime], expected: Event | Reason
+    ) -> None:
+        again = replace(TOLD, rule=rule, is_told=False)
+
+        assert look(again, NOON + MINUTE, Surroundings(ended=ended)) == expected
+
     @pytest.mark.parametrize(("rule", "seconds"), [("cost_threshold", 5), ("learned", 5), ("forecast", 60)])
     def test_some_wait_for_what_may_explain_them(self, rule: str, seconds: int) -> None:
         fresh = Incident("p", rule, MEDIUM, NOON)

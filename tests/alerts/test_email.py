@@ -81,6 +81,11 @@ class TestTheMail:
     def test_of_the_whole_installation_names_its_title(self) -> None:
         assert subject(notice(persona_id="", title="Budget: all")) == "[FinOps] CRITICAL cost_spike: Budget: all"
 
+    def test_of_what_was_done_says_the_effect(self) -> None:
+        said = notice(rule="emergency_override", title="Override: nothing is let through for ghost")
+
+        assert subject(said) == "[FinOps] CRITICAL: Override: nothing is let through for ghost"
+
     def test_hangs_together_with_all_others_of_its_incident(self, server: MailServer) -> None:
         send()
         send(notice(Event.RESOLVED, at=NOON + timedelta(minutes=5)))

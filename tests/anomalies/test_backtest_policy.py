@@ -425,7 +425,9 @@ class TestTheCommand:
         assert re.search(r"^p +4\.50  0\.54   3\.96  88\.0 +495 +35 +0 +0$", text, re.MULTILINE)
         assert "495 calls throttled, not made: $3.71 less." in text
         assert "Controls off $4.50, on $0.54." in text
-        assert "Saved $3.96, 88.0 %; extrapolated to 30 days $2,850.66. Specified: 15 % and $3,000 a month." in text
+        assert "Saved $3.96, 88.0 %; extrapolated to 30 days $2,850.66." in text
+        assert "The specification's goal: 15 % and $3,000 a month." in text
+        assert "a runaway shorter than a minute or two may be missed" in text
 
     def test_json_tells_everything_exactly(self, ledger: Ledger) -> None:
         calls = Calls(ledger, DEAR)

@@ -552,10 +552,12 @@ class TestWhatPeopleHear:
         for seconds in (60, 120):
             escalate("ai_jesus", after(seconds))
             heard.append(firing())
-        breaker.sweep(after(3720))
-        heard.append(firing())
+        for seconds in (3720, 7320):
+            breaker.sweep(after(seconds))
+            heard.append(firing())
 
-        assert heard == [{"persona_throttled"}, {"model_switched"}, {"persona_paused"}, set()]
+        levels = ["persona_throttled", "model_switched", "persona_paused", "persona_on_trial"]
+        assert heard == [*({level} for level in levels), set()]
 
     def test_the_alert_says_who_why_how_much_and_until_when_and_leads_to_the_control(self) -> None:
         throttled(severity="critical")
@@ -585,4 +587,4 @@ class TestWhatPeopleHear:
         breaker.sweep(after(3720))
 
         assert during == {"inhibited": 1}
-        assert firing() == {"cost_spike"}
+        assert firing() == {"cost_spike", "persona_on_trial"}

@@ -128,16 +128,16 @@ class TestAlerts:
     @pytest.mark.parametrize(
         ("kind", "severity", "words"),
         [
-            ("force_open", "critical", "nothing is let through"),
-            ("force_closed", "high", "the breaker holds nobody back"),
-            ("disabled", "high", "the breaker does nothing and does not watch"),
+            ("force_open", "critical", "nothing is let through for ai_jesus"),
+            ("force_closed", "high", "the breaker does not hold ai_jesus back"),
+            ("disabled", "high", "the breaker neither holds ai_jesus back nor watches"),
         ],
     )
     def test_people_hear_who_did_what_until_when_and_why(self, kind: str, severity: str, words: str) -> None:
         alert = alert_of(begin(kind))
 
         assert (alert.rule, alert.persona_id, alert.severity) == ("emergency_override", "ai_jesus", severity)
-        assert alert.title == f"Override for ai_jesus: {words}"
+        assert alert.title == f"Override: {words}"
         assert dict(alert.fact_pairs) | {"by": "ann", "reason": "a loop", "until": "2026-11-24 13:00:00 UTC"} == dict(
             alert.fact_pairs
         )
@@ -147,7 +147,7 @@ class TestAlerts:
         alert = alert_of(begin(persona=""))
 
         assert (alert.persona_id, alert.scope) == ("", {})
-        assert alert.title.startswith("Override for everybody")
+        assert alert.title == "Override for everybody: nothing is let through"
 
     def test_each_end_is_heard_as_severe_as_it_began(self) -> None:
         ended, replaced, run_out = begin(persona="a"), begin(persona="b"), begin(persona="c")

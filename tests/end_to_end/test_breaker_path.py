@@ -110,7 +110,7 @@ class TestASpike:
         told = (
             Alert.objects.filter(persona_id="ai_jesus").exclude(rule__startswith="cost").values_list("rule", "status")
         )
-        assert set(told) == {(f"persona_{what}", "resolved") for what in ("throttled", "paused")} | {
+        assert set(told) == {(f"persona_{what}", "resolved") for what in ("throttled", "paused", "on_trial")} | {
             ("model_switched", "resolved")
         }
 

@@ -1,6 +1,7 @@
 """What the demo makes of a runaway that was stopped: how its levels are read, judged and told."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 
 from examples.content_pipeline.account import Account, Entry, Refusal
 from examples.content_pipeline.readback import Ledger
-from examples.content_pipeline.stopped import WALKED, Breaker, Checks, Step, phases, timeline
+from examples.content_pipeline.receivers import Receivers
+from examples.content_pipeline.stopped import WALKED, Breaker, Checks, Step, kept, pages, phases, timeline, told
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-CHEAP, DEAR = "gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06"
+CHEAP, DEAR, REVIEWER = "gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "o3-mini-2025-01-31"
 STAY = timedelta(seconds=5)
 
 
@@ -140,5 +142,71 @@ class TestTheTimeline:
         assert reason.strip() == "Too dear."
         assert closed.split()[:4] == ["40.0", "s", "let", "through"]
 
+    @pytest.mark.parametrize(("seconds", "rates"), [(5, ["12", "0.1200"]), (4.9, ["-", "-"])])
+    def test_tells_no_rate_of_a_moment(self, seconds: float, rates: list[str]) -> None:
+        steps = [Step("throttle", after(seconds), 60)]
+
+        *_, open_, _ = timeline(phases(steps, bought((0, DEAR))))
+
+        assert open_.split()[-2:] == rates
+
     def test_of_nothing_has_no_levels(self) -> None:
         assert phases([], Account()) == []
+
+
+class TestWhatKeptItsModel:
+    def test_is_counted_among_the_calls_that_were_let_in_where_it_was_switched(self) -> None:
+        account = bought((0, DEAR), (15, REVIEWER), (20.5, DEAR), (23, REVIEWER))
+        account.add(replace(account.entries["call-3"], event_id="switched", model=CHEAP, asked_cost=Decimal(1)))
+
+        found = list(kept(Checks(account, walked(*WALKED))))
+
+        assert found == ["1 of 2 calls kept their model: o3-mini has no cheaper one listed"]
+
+    def test_is_not_told_where_all_were_switched(self) -> None:
+        assert list(kept(Checks(bought((0, DEAR)), walked(*WALKED)))) == []
+
+
+class Heard(Receivers):
+    """Slack, with these messages: the rule, when it came, and whether it says that it is over."""
+
+    kept: Sequence[tuple[str, float, bool]]
+
+    def __init__(self, *messages: tuple[str, float, bool]) -> None:
+        super().__init__("http://127.0.0.1:1")
+        object.__setattr__(self, "kept", messages)
+
+    def _read(self) -> Any:
+        return {"messages": [kept_by_slack(number, *each) for number, each in enumerate(self.kept, start=1)]}
+
+
+def kept_by_slack(number: int, rule: str, seconds: float, is_end: bool) -> dict[str, Any]:
+    text = f"Controls{': RESOLVED' if is_end else ''}\nType: {rule}\nPersona: persona"
+    told = {"number": number, "channel": "slack", "accepted": True, "received_at": after(seconds).isoformat()}
+    return told | {"content": {"text": text}}
+
+
+class TestWhoHeard:
+    def test_of_a_level_and_that_the_last_one_is_over(self) -> None:
+        steps = [Step("throttle", after(10)), Step("switch", after(20)), Step("closed", after(50))]
+        receivers = Heard(
+            ("persona_throttled", 10.5, False),
+            ("persona_throttled", 20.4, True),
+            ("model_switched", 21, False),
+            ("persona_on_trial", 51.5, True),
+        )
+
+        lines = [line.split("  ")[-1].strip() for line in told(receivers, "persona", steps)]
+
+        assert lines == ["Slack 0.5 s later", "Slack 1.0 s later", "Slack 1.5 s later"]
+
+    def test_needs_no_message_of_the_end(self) -> None:
+        assert list(told(Heard(), "persona", walked(*WALKED))) == []
+
+
+def test_the_links_lead_to_lists_that_also_show_what_is_over() -> None:
+    links = pages("http://127.0.0.1/admin/", "a persona")
+
+    assert links["every call that was let in"].endswith("/hold/?state=all&q=a%20persona")
+    assert links["where it stands, and the red button"].endswith("/control/?state=all&q=a%20persona")
+    assert links["every call that was turned away"].endswith("/refusal/?q=a%20persona")
