@@ -31,7 +31,7 @@ PER_SECOND = 300
 TIMEOUT_SECONDS = 30
 # Never exhausted: every call is let in and writes its hold.
 LIMIT = Decimal(1_000_000)
-HOT = "hot"
+HOT = "asking_hot"
 
 Ask = Callable[[int], object]
 
@@ -43,7 +43,7 @@ class Deciding:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        for persona in (*(f"persona_{number}" for number in range(PERSONAS)), HOT):
+        for persona in (*(f"asking_{number}" for number in range(PERSONAS)), HOT):
             budget = Budget(name=persona, persona_id=persona, period="monthly", limit=LIMIT, hard=True)
             budgets.create(budget, actor="bench", at=now())
         _, secret = ApiKey.issue(name="bench", scopes=[Scope.DECISIONS_WRITE])
@@ -51,7 +51,7 @@ class Deciding:
             self._address = urlsplit(stack.enter_context(processes.web(2)).url)
             self._stack = stack.pop_all()
         self._head = f"Authorization: Bearer {secret}\r\nContent-Type: application/json\r\n"
-        self._bodies = [self._request(f"persona_{number}") for number in range(PERSONAS)]
+        self._bodies = [self._request(f"asking_{number}") for number in range(PERSONAS)]
         return self
 
     def __exit__(self, *_: object) -> None:

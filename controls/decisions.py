@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from controls import balances, holds, outage, switches
+from controls import balances, holds, outage, postgres, switches
 from controls.estimates import Call, Estimate, estimates
 from controls.models import Budget, Level
 from controls.postgres import DECISIONS, PASSING, Busy, connected, turn
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 SECOND = timedelta(seconds=1)
 READ_EVERY = 1.0
+# More than the pause between two looks of the watch, so that it comes first.
+EARLY_SECONDS = 0.6
 WARM_UP_SECONDS = 2.0
 # A period that begins needs its row first; another may begin meanwhile.
 MOST_TRIES = 3
@@ -180,8 +182,17 @@ def warm_up() -> None:
         with connection.wrap_database_errors:
             connection.pool.open(wait=True, timeout=WARM_UP_SECONDS)
         _refresh()
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, Busy) as error:
         log.warning("started without the database: %s", type(error.__cause__ or error).__name__)
+    postgres.watch(_look)
+
+
+def _look() -> None:
+    """A sign of life, and what is about to be too old read anew, before somebody's call has to."""
+    connection: Any = connections[DECISIONS]
+    with turn(), connection.wrap_database_errors, connection.pool.connection() as asked:
+        asked.execute("SELECT 1")
+    _refresh(early=EARLY_SECONDS)
 
 
 def forget() -> None:
@@ -206,12 +217,12 @@ def _expired(at: datetime) -> int:
         return holds.expire(at, using=DECISIONS)
 
 
-def _refresh() -> None:
+def _refresh(*, early: float = 0.0) -> None:
     """One thread reads; the others go on with what was read before, if anything was."""
-    if time.monotonic() < _Read.stale_at or not _Read.lock.acquire(blocking=_Read.prices is None):
+    if time.monotonic() < _Read.stale_at - early or not _Read.lock.acquire(blocking=_Read.prices is None):
         return
     try:
-        if (moment := time.monotonic()) >= _Read.stale_at:
+        if (moment := time.monotonic()) >= _Read.stale_at - early:
             with connected():
                 _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
                 outage.remember(using=DECISIONS)

@@ -7,7 +7,7 @@ for everybody in this process, and nobody waits for it before a second has passe
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -100,23 +100,17 @@ def connected() -> Iterator[None]:
                 connection.close()
 
 
-def watch() -> None:
-    """Ask Postgres for a sign of life all the time, so that nobody's call is the first to find it away."""
-    threading.Thread(target=_watch, name="finops-watch", daemon=True).start()
+def watch(look: Callable[[], None]) -> None:
+    """Take this look all the time, so that nobody's call is the first to find Postgres away, or has to wait for it."""
+    threading.Thread(target=_watch, args=[look], name="finops-watch", daemon=True).start()
 
 
-def _watch() -> None:
-    connection: Any = connections[DECISIONS]
+def _watch(look: Callable[[], None]) -> None:
     while True:
         time.sleep(WATCH_SECONDS)
         # Whoever fails here has noted it; who finds no turn knows that others have one.
-        with (
-            suppress(OperationalError, InterfaceError, Busy),
-            turn(),
-            connection.wrap_database_errors,
-            connection.pool.connection() as asked,
-        ):
-            asked.execute("SELECT 1")
+        with suppress(OperationalError, InterfaceError, Busy):
+            look()
 
 
 def _turns() -> threading.BoundedSemaphore:

@@ -11,9 +11,8 @@ from django.core.wsgi import get_wsgi_application
 served = get_wsgi_application()
 
 # Models exist only now.
-from controls import decisions, postgres
+from controls import decisions
 from finops_project.express import ExpressLane
 
 application = ExpressLane(served)
 decisions.warm_up()
-postgres.watch()
