@@ -68,14 +68,11 @@ def bearer_token(request: HttpRequest | Request) -> str | None:
 class ApiKeyAuthentication(BaseAuthentication):
     """`request.auth` is the ApiKey; there is no user."""
 
-    def __init__(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
-        self._using = using
-
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
         if not get_authorization_header(request):
             return None
         token = bearer_token(request)
-        key = key_of(token, using=self._using) if token else None
+        key = key_of(token) if token else None
         if key is None:
             raise AuthenticationFailed("The API key is unknown or revoked; send Authorization: Bearer <key>.")
         return None, key

@@ -212,6 +212,8 @@ class Producers(RuleBasedStateMachine):
     @precondition(lambda self: any(line.amount is None for line in self.lines))
     @rule(model=st.sampled_from(["mystery", UNKNOWN]))
     def a_price_arrives(self, model: str) -> None:
+        # What still waits would be booked at the new price.
+        self._drain()
         if model not in self.prices:
             for bucket in ("input_tokens", "output_tokens"):
                 PriceRate.objects.create(
