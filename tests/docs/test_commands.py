@@ -26,7 +26,7 @@ DOCUMENTS = [SOURCE / "README.md", *sorted((SOURCE / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTED_URL = "http://127.0.0.1:8080"
 METRICS_TOKEN = "metrics-of-the-documents"
-SESSION_SECONDS = 100
+SESSION_SECONDS = 200
 # What begins a command that is not run here, and why.
 NOT_RUN = {
     "make demo": "takes a minute; tests/finops_project/test_local_stack.py runs a small one",
