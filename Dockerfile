@@ -26,5 +26,5 @@ USER 10001
 EXPOSE 8080
 # The file system may be read-only: only /tmp is written, and mounted as memory.
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8080", "--workers", "2", \
-     "--blocking-threads", "12", "--no-ws", "--respawn-failed-workers", "--workers-kill-timeout", "10", \
+     "--blocking-threads", "64", "--no-ws", "--respawn-failed-workers", "--workers-kill-timeout", "10", \
      "finops_project.wsgi:application"]

@@ -25,11 +25,13 @@ log = logging.getLogger(__name__)
 PATH = "/controls/decision"
 # Asks nobody, and whoever hears no answer restarts the process.
 HEALTH = "/health"
-# Of the 12 threads of a web process.
+# Of the 64 threads of a web process: so many serve what is no decision, so many of those wait for one that does, and
+# the rest are always there for decisions.
 LANES = 8
+WAITING = 44
 # So long nobody came or went: then the lanes are stuck, whatever the reason.
 STUCK_SECONDS = 5.0
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.2
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -57,11 +59,11 @@ class ExpressLane:
 
 
 class Bulkhead:
-    """Middleware; lets at most LANES of the requests that are no decisions in at once."""
+    """Middleware; lets at most LANES of the requests that are no decisions in at once, and WAITING of them wait."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
-        self._lanes = Lanes(LANES)
+        self._lanes = Lanes(LANES, WAITING)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info == HEALTH:
@@ -76,17 +78,16 @@ class Bulkhead:
 
 
 class Lanes:
-    """So many may be in at once. The others wait, but not for a database that is away or for what does not move."""
+    """So many may be in at once. Others wait, but not for a database that is away or for what does not move."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, waiting: int) -> None:
         self._free = threading.BoundedSemaphore(count)
+        self._places = threading.BoundedSemaphore(waiting)
         self._moved_at = time.monotonic()
         self._is_stuck = False
 
     def enter(self) -> bool:
-        is_in = self._free.acquire(blocking=False)
-        while not is_in and not self._is_hopeless():
-            is_in = self._free.acquire(timeout=LOOK_SECONDS)
+        is_in = self._free.acquire(blocking=False) or self._wait()
         self._tell(is_stuck=not is_in)
         if is_in:
             self._moved_at = time.monotonic()
@@ -96,11 +97,22 @@ class Lanes:
         self._moved_at = time.monotonic()
         self._free.release()
 
+    def _wait(self) -> bool:
+        if not self._places.acquire(blocking=False):
+            return False
+        try:
+            is_in = False
+            while not is_in and not self._is_hopeless():
+                is_in = self._free.acquire(timeout=LOOK_SECONDS)
+            return is_in
+        finally:
+            self._places.release()
+
     def _is_hopeless(self) -> bool:
         return postgres.away_since() is not None or time.monotonic() - self._moved_at > STUCK_SECONDS
 
     def _tell(self, *, is_stuck: bool) -> None:
         """Once for all who are turned away."""
         if is_stuck and not self._is_stuck:
-            log.warning("requests get stuck: others than decisions are turned away")
+            log.warning("too much is under way: others than decisions are turned away")
         self._is_stuck = is_stuck

@@ -13,8 +13,9 @@ RECEIVERS = "receivers"
 INHERITED = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"}
 INHERITED_PREFIXES = ("FINOPS_", "DJANGO_", "OTEL_")
 WEB_PROCESSES = 2
-# The bulkhead lets 8 of them serve what is no decision (finops_project/express.py).
-WEB_THREADS = 12
+# The bulkhead lets 8 of them serve what is no decision, and 44 wait for that (finops_project/express.py). They begin
+# when they are needed, and end when they are not.
+WEB_THREADS = 64
 WORKER_PROCESSES = 2
 # Detection never waits for a drain, and neither of them for a receiver of alerts that hangs.
 BOOKING, WATCHING, TELLING = "celery", "watch", "tell"
@@ -29,7 +30,6 @@ def inherited_environment() -> dict[str, str]:
 
 def web_command(port: int, *, processes: int = WEB_PROCESSES) -> list[str]:
     options = ["--host", LOOPBACK, "--port", str(port), "--workers", str(processes)]
-    # Bounded threads bound the database connections: every thread may hold one of each alias.
     threads = ["--blocking-threads", str(WEB_THREADS), "--no-ws"]
     # A worker that is still starting misses its request to stop; the server would wait for it for ever.
     life = ["--respawn-failed-workers", "--workers-kill-timeout", "10"]

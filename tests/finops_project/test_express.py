@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 
-from finops_project.express import LANES, STUCK_SECONDS, Bulkhead
+from finops_project.express import LANES, STUCK_SECONDS, WAITING, Bulkhead
 from finops_project.local.processes import WEB_THREADS
 
 FACTORY = RequestFactory()
@@ -96,10 +96,22 @@ class TestTheBulkhead:
         bulkhead = Bulkhead(view)
         fill(bulkhead, view, threads)
 
-        waiting = [threads.submit(ask, bulkhead) for _ in range(WEB_THREADS - LANES)]
+        waiting = [threads.submit(ask, bulkhead) for _ in range(WAITING)]
         time.sleep(STUCK_SECONDS / 3)
         view.may_answer.set()
 
+        assert {future.result().status_code for future in waiting} == {200}
+
+    def test_more_than_may_wait_hear_at_once_to_come_again(self, view: Hanging, threads: ThreadPoolExecutor) -> None:
+        bulkhead = Bulkhead(view)
+        fill(bulkhead, view, threads)
+        waiting = [threads.submit(ask, bulkhead) for _ in range(WAITING)]
+        time.sleep(STUCK_SECONDS / 10)
+
+        waited, response = seconds_of(lambda: ask(bulkhead))
+        view.may_answer.set()
+
+        assert (response.status_code, waited < STUCK_SECONDS / 2) == (503, True)
         assert {future.result().status_code for future in waiting} == {200}
 
     def test_once_a_lane_is_free_again_it_is_used(self, view: Hanging, threads: ThreadPoolExecutor) -> None:
@@ -130,4 +142,4 @@ class TestTheBulkhead:
 
 
 def test_threads_are_left_for_decisions() -> None:
-    assert WEB_THREADS - LANES == 4
+    assert WEB_THREADS - LANES - WAITING == 12
