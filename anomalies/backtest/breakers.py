@@ -7,7 +7,7 @@ from datetime import datetime
 
 from alerts.signal import Severity
 from controls import ladder
-from controls.breaker import BLAST_TIME
+from controls.breaker import BLAST_RETRY, BLAST_TIME
 from controls.ladder import Level, Reading, Rules, State, Step
 from controls.policy_rules import Policies
 
@@ -65,9 +65,9 @@ class Breakers:
             self._states[persona_id] = step.state
 
     def _is_held_back(self, persona_id: str, step: Step, at: datetime) -> bool:
-        """Whether automation has paused as many as it may. It is tried again after a minimum stay, as live."""
+        """Whether automation has paused as many as it may. It is tried again after some minutes, as live."""
         rules, before = self.rules(persona_id), self._held_back.get(persona_id)
-        if before and at - before < rules.stay:
+        if before and at - before < max(rules.stay, BLAST_RETRY):
             return True
         while self._pauses and self._pauses[0][0] <= at - BLAST_TIME:
             self._pauses.popleft()

@@ -26,7 +26,8 @@ ASSUMPTIONS = (
     "Taken as given: a call beyond the rate of its half minute is not made, nor asked for again; a switched call uses "
     "the same tokens; posts bring what they brought; costs without a model do not ask.",
     "Decided every half minute from what was let through until then; a level holds from the next one on. So a runaway "
-    "shorter than a minute or two may be missed that live decisions, which look at once, would have stopped.",
+    "shorter than a minute or two may be missed that live decisions, which look at once, would have stopped; live, "
+    "the calls of a rate are also spaced evenly. Returns are looked at on the hour.",
     "Overrides, temporary increases and false alarms are left out; budgets, policies and switches are those of today.",
 )
 MOVED = ("at (UTC)", "persona", "from", "to", "a minute", "trigger", "why")

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "inbox"]),
     pytest.mark.slow,
 ]
-LISTS = ("control", "override", "controltransition", "budget", "hold", "refusal", "policy", "switch")
+LISTS = ("control", "override", "controltransition", "budget", "hold", "refusal", "policy", "switch", "settingchange")
 LONG = "a_persona_with_quite_a_long_name"
 
 
