@@ -51,6 +51,8 @@ def attempt(delivery_id: int, *, at: datetime) -> State | None:
     delivery.channel.worked()
     delivery.mark(State.SENT, sent_at=at, receipt=receipt, error="", stored_notice=stored(notice))
     delivery.members.filter(state=State.SENDING).update(state=State.SENT, sent_at=at, receipt=receipt)
+    ids = {"delivery_id": delivery.pk, "channel": delivery.channel.name}
+    log.info("delivered: %s", delivery.event, extra=ids)
     return State.SENT
 
 
@@ -115,14 +117,15 @@ def _guarded(whose: str, place: str) -> Iterator[None]:
     except Exception as error:
         # A fault of ours, or the task's time is up. Its text may quote an address or a key: only its kind is told.
         where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s failed: %s\n%s", whose, type(error).__name__, where)
+        log.error("%s failed: %s", whose, type(error).__name__, extra={"exception": where})
         raise TransportError(f"{type(error).__name__} in {place}", permanent=False) from None
 
 
 def _failed(delivery: Delivery, notice: Notice | None, error: TransportError, at: datetime) -> State:
     """Write down that it was not said. Without a notice the message itself is broken, and no receiver to blame."""
     channel, sentence = delivery.channel, _sentence(error)
-    log.warning("%s %d did not reach %s: %s", delivery.event, delivery.pk, channel.name, sentence)
+    ids = {"delivery_id": delivery.pk, "channel": channel.name}
+    log.warning("%s %d did not reach %s: %s", delivery.event, delivery.pk, channel.name, sentence, extra=ids)
     if error.permanent or delivery.gives_up_at <= at:
         _give_up(delivery, notice, sentence, at)
         if error.channel_broken:

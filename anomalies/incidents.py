@@ -4,6 +4,8 @@ One transaction at a time does this (an advisory lock), so that two processes th
 the same incident twice; the partial unique index stands behind it. Looks come in sets of any size.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +21,8 @@ from anomalies.detectors import Detector, Judgement, Reading
 from anomalies.lifecycle import Change, Step, step
 from anomalies.models import Anomaly, Tolerance, Transition, key_of
 from anomalies.models.anomalies import tolerated_scope
+
+log = logging.getLogger(__name__)
 
 INCIDENTS_LOCK = 2_400_301
 MARGIN = Decimal("0.1")
@@ -198,8 +202,16 @@ def _record(
     )
     if not changed:
         return
+    _tell(changed)
     # Another process may have looked later and stored earlier: what is stored last is what is true.
     fire(*(wording.signal(each, _status(each), max(at, each.last_seen_at)) for each, _ in changed), at=at)
+
+
+def _tell(changed: Iterable[tuple[Anomaly, Change]]) -> None:
+    """One line for all of one kind: ten thousand dear posts may open at once."""
+    kinds = Counter((anomaly.rule, anomaly.persona_id, anomaly.severity, change) for anomaly, change in changed)
+    for (rule, persona, severity, change), count in kinds.items():
+        log.info("%s %s: %d %s", severity, rule, count, change, extra={"persona_id": persona})
 
 
 def _status(anomaly: Anomaly) -> Status:

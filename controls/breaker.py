@@ -267,6 +267,8 @@ def _carry_out(control: Control, still: models.QuerySet[Control], at: datetime) 
             transition.save(force_insert=True)
     except _Overtaken:
         return None
+    moved = (transition.from_level, transition.to_level, transition.trigger)
+    log.info("the breaker went from %s to %s: %s", *moved, extra={"persona_id": transition.persona_id})
     return transition
 
 

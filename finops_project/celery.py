@@ -5,10 +5,12 @@ from typing import Any
 
 from billiard import pool  # type: ignore[import-untyped]
 from celery import Celery
-from celery.app.amqp import AMQP
+from celery.app.task import Task
 from celery.signals import task_prerun
 from django.db import close_old_connections
 from kombu.connection import Connection
+
+from finops_project.task_arguments import DiscreetMessages
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "finops_project.settings")
 
@@ -32,13 +34,20 @@ class BrokerConnection(Connection):
         return super().ensure_connection(errback, callback=callback, **pauses)  # type: ignore[no-untyped-call]
 
 
-class Messaging(AMQP):  # type: ignore[misc]  # Celery has no types
+class Messaging(DiscreetMessages):
     Connection = BrokerConnection
 
 
 app = Celery("finops_project", amqp=Messaging)
+# By name: only workers need it.
+Task.Request = "finops_project.task_arguments:DiscreetRequest"
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# What listens to Celery's signals, partly with models: workers and beat import it once Django is set up.
+app.autodiscover_tasks(["finops_project"], related_name="task_lines")
+app.autodiscover_tasks(["finops_project"], related_name="schedule")
+app.autodiscover_tasks(["finops_project.metrics"], related_name="operations")
+app.autodiscover_tasks(["finops_project.metrics"], related_name="processes")
 
 # CELERY_DB_REUSE_MAX keeps connections from task to task, also broken ones: an outage of Postgres would never end.
 task_prerun.connect(close_old_connections)

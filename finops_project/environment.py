@@ -83,3 +83,8 @@ def database(url: str, *, role: str, options: Mapping[str, Any]) -> dict[str, An
         "PORT": str(parts.port or ""),
         "OPTIONS": {"application_name": f"finops_engine:{role}", **dict(parse_qsl(parts.query)), **options},
     }
+
+
+def password(url: str) -> str:
+    """That of an address, as it reads without its escapes; '' where it has none."""
+    return unquote(urlsplit(url).password or "")

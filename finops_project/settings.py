@@ -9,7 +9,8 @@ from django.urls import reverse_lazy
 from kombu.entity import Queue
 
 from costs.deadline import HastyConnection
-from finops_project.environment import Environment, database
+from finops_project import logs
+from finops_project.environment import Environment, database, password
 
 env = Environment()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -43,7 +44,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "finops_project.access.AccessLog",
     "django.middleware.security.SecurityMiddleware",
+    "finops_project.metrics.operations.Measured",
     "finops_project.express.Bulkhead",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -73,8 +76,10 @@ TEMPLATES = [
     }
 ]
 
-# Database. Web processes pool; a prefork child holds one connection; behind PgBouncer the pool is off.
+# Database. Web processes pool, behind PgBouncer too: else each of their threads would keep two of its clients for ever.
+# A prefork child holds one connection.
 DATABASE_URL = env.text("DATABASE_URL", "postgresql://finops@127.0.0.1:5432/finops")
+DATABASE_REPLICA_URL = env.text("DATABASE_REPLICA_URL")
 FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 2)
 FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 20, least=1)
 FINOPS_DECISION_POOL = env.integer("FINOPS_DECISION_POOL", 4, least=1)
@@ -82,18 +87,18 @@ FINOPS_PGBOUNCER = env.switch("FINOPS_PGBOUNCER", False)
 FINOPS_STATEMENT_TIMEOUT_MS = env.integer("FINOPS_STATEMENT_TIMEOUT_MS", 60_000)
 
 
-def _connection() -> dict[str, Any]:
+def _connection(url: str = DATABASE_URL) -> dict[str, Any]:
     # A server that vanished without a word is noticed after 15 seconds, whether we wait for it or speak to it.
     alive = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
     options: dict[str, Any] = {"connect_timeout": 5, **alive}
     if not FINOPS_PGBOUNCER:
         options["options"] = f"-c statement_timeout={FINOPS_STATEMENT_TIMEOUT_MS} -c lock_timeout=10000"
-    pooled = FINOPS_ROLE == "web" and not FINOPS_PGBOUNCER
+    pooled = FINOPS_ROLE == "web"
     if pooled:
         # Without Postgres a request hears so after 2 seconds; by default the pauses between new tries double each time.
         life = {"timeout": 2, "reconnect_timeout": 1}
         options["pool"] = {"min_size": FINOPS_DB_POOL_MIN, "max_size": FINOPS_DB_POOL_MAX, **life}
-    entry = database(DATABASE_URL, role=FINOPS_ROLE, options=options)
+    entry = database(url, role=FINOPS_ROLE, options=options)
     entry["CONN_MAX_AGE"] = 0 if pooled else None
     # A connection that broke while nobody used it is replaced before the next use, not by an error.
     entry["CONN_HEALTH_CHECKS"] = True
@@ -122,6 +127,10 @@ DATABASES = {
     # The same on few connections that never make anybody wait: who asks before a paid call must hear something.
     "decisions": _hasty_connection() | {"TEST": {"MIRROR": "default"}},
 }
+if DATABASE_REPLICA_URL:
+    # For reports only, and only where they ask for it.
+    DATABASES["replica"] = _connection(DATABASE_REPLICA_URL) | {"TEST": {"MIRROR": "default"}}
+DATABASE_ROUTERS = ["costs.reports.ReportRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-us"
@@ -155,6 +164,15 @@ APPEND_SLASH = True
 CSRF_FAILURE_VIEW = "costs.problems.csrf_failure"
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("FINOPS_MAX_BODY_BYTES", 8 * 1024 * 1024)
 FINOPS_METRICS_TOKEN = env.text("FINOPS_METRICS_TOKEN")
+# Read by Prometheus' library itself: the folder in which the processes of a machine count together.
+if PROMETHEUS_MULTIPROC_DIR := env.text("PROMETHEUS_MULTIPROC_DIR"):
+    Path(PROMETHEUS_MULTIPROC_DIR).mkdir(parents=True, exist_ok=True)
+# Where every process listens for Prometheus; 0: nowhere.
+FINOPS_METRICS_PORT = env.integer("FINOPS_METRICS_PORT", 0)
+FINOPS_METRICS_HOST = env.text("FINOPS_METRICS_HOST", "127.0.0.1")
+# What the ledger says is the same from every process, so of all that are scraped only one kind may tell it.
+FINOPS_METRICS_LEDGER = env.switch("FINOPS_METRICS_LEDGER", FINOPS_ROLE == "web")
+FINOPS_METRICS_PERSONAS = env.integer("FINOPS_METRICS_PERSONAS", 50, least=1)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["costs.auth.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["costs.auth.HasScope"],
@@ -198,6 +216,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # takes all three.
 CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", "watch", "tell")]  # type: ignore[no-untyped-call]
 CELERY_TASK_ROUTES = {
+    "costs.tasks.refresh_metrics": {"queue": "watch"},
+    "costs.tasks.verify_ledger": {"queue": "watch"},
     "anomalies.tasks.*": {"queue": "watch"},
     "controls.tasks.*": {"queue": "watch"},
     "alerts.tasks.*": {"queue": "tell"},
@@ -217,6 +237,9 @@ FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS = env.integer("FINOPS_ANOMALY_CHECK_INTERV
 CELERY_BEAT_SCHEDULE = {
     "inbox-sweep": {"task": "costs.tasks.sweep_inbox", "schedule": 1.0, "options": {"expires": 5}},
     "partitions": {"task": "costs.tasks.ensure_partitions", "schedule": 3600.0, "options": {"expires": 600}},
+    "metrics": {"task": "costs.tasks.refresh_metrics", "schedule": 5.0, "options": {"expires": 10}},
+    "verify-ledger": {"task": "costs.tasks.verify_ledger", "schedule": 3600.0, "options": {"expires": 600}},
+    "savings": {"task": "controls.tasks.measure_savings", "schedule": 60.0, "options": {"expires": 55}},
     "reprice-unpriced": {"task": "costs.tasks.reprice_unpriced", "schedule": 300.0, "options": {"expires": 250}},
     "anomaly-sweep": {
         "task": "anomalies.tasks.sweep",
@@ -247,6 +270,8 @@ FINOPS_ANOMALY_CHECK = "anomalies.detect.check"
 
 # Alerts. A channel without its secret, here or in the admin, is not configured and says nothing.
 FINOPS_PUBLIC_URL = env.text("FINOPS_PUBLIC_URL", "http://127.0.0.1:8080")
+# Where people reach Flower; the sidebar has no link to it while this is empty.
+FINOPS_FLOWER_URL = env.text("FINOPS_FLOWER_URL")
 FINOPS_SLACK_WEBHOOK_URL = env.text("FINOPS_SLACK_WEBHOOK_URL")
 FINOPS_PAGERDUTY_ROUTING_KEY = env.text("FINOPS_PAGERDUTY_ROUTING_KEY")
 FINOPS_PAGERDUTY_URL = env.text("FINOPS_PAGERDUTY_URL")
@@ -267,6 +292,8 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("FINOPS_EMAIL_FROM", "finops@localh
 
 FINOPS_ACCEPT_OLDEST_DAYS = env.integer("FINOPS_ACCEPT_OLDEST_DAYS", 90, least=1)
 FINOPS_COST_EVENT_BATCH_SIZE = env.integer("FINOPS_COST_EVENT_BATCH_SIZE", 1000, least=1)
+# How long a process keeps the prices that it has resolved; a change of a row ends them at once.
+FINOPS_CACHE_TTL_SECONDS = env.integer("FINOPS_CACHE_TTL_SECONDS", 300, least=1)
 FINOPS_MAX_CONCURRENT_TASKS = env.integer("FINOPS_MAX_CONCURRENT_TASKS", 50, least=1)
 FINOPS_WORKER_POOL_SIZE = env.integer("FINOPS_WORKER_POOL_SIZE", 10, least=1)
 # A call whose model has no known price is held at the dearest of its provider, or refused by hard budgets.
@@ -285,6 +312,18 @@ def _page(title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
     }
 
 
+def _elsewhere(title: str, icon: str, url: str, permission: str) -> list[dict[str, Any]]:
+    """A page with a login of its own, if there is one; admin.js opens it in a new tab."""
+    page = {
+        "title": title,
+        "icon": icon,
+        "link": url,
+        "active": lambda request: False,
+        "permission": lambda request: request.user.has_perm(permission),
+    }
+    return [page] if url else []
+
+
 UNFOLD = {
     "SITE_TITLE": "FinOps engine",
     "SITE_HEADER": "FinOps engine",
@@ -295,7 +334,7 @@ UNFOLD = {
     ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "controls.admin.overview.context",
+    "DASHBOARD_CALLBACK": "anomalies.admin.overview.context",
     "STYLES": [
         lambda request: static("costs/admin.css"),
         lambda request: static("alerts/admin.css"),
@@ -312,6 +351,7 @@ UNFOLD = {
                     {"title": "Overview", "icon": "home", "link": reverse_lazy("admin:index")},
                     _page("Posts", "article", "costs_post_changelist", "costs.view_costevent"),
                     _page("Outcomes", "trending_up", "costs_outcome_changelist", "costs.view_outcome"),
+                    _page("Archive", "archive", "costs_archivedpartition_changelist", "costs.view_archivedpartition"),
                     _page("Ledger lines", "receipt_long", "costs_costevent_changelist", "costs.view_costevent"),
                 ],
             },
@@ -359,6 +399,13 @@ UNFOLD = {
                 ],
             },
             {
+                "title": "Running",
+                "items": [
+                    _page("Schedule", "schedule", "costs_scheduledrun_changelist", "costs.view_scheduledrun"),
+                    *_elsewhere("Flower", "local_florist", FINOPS_FLOWER_URL, "costs.view_scheduledrun"),
+                ],
+            },
+            {
                 "title": "Prices",
                 "items": [
                     _page("Prices", "sell", "costs_pricerate_changelist", "costs.view_pricerate"),
@@ -377,10 +424,18 @@ UNFOLD = {
     },
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("FINOPS_LOG_LEVEL", "INFO")},
-}
+FINOPS_LOG_FORMAT = env.choice("FINOPS_LOG_FORMAT", logs.JSON if PRODUCTION else logs.PRETTY, {logs.JSON, logs.PRETTY})
+LOGGING_CONFIG = "finops_project.logs.configure"
+LOGGING = logs.settings(
+    FINOPS_LOG_FORMAT,
+    # A command says on its standard output what it did.
+    env.choice(
+        "FINOPS_LOG_LEVEL",
+        "WARNING" if FINOPS_ROLE == "command" else "INFO",
+        {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"},
+    ),
+    secrets=(
+        *(SECRET_KEY, FINOPS_METRICS_TOKEN, FINOPS_PAGERDUTY_ROUTING_KEY, EMAIL_HOST_PASSWORD),
+        *(FINOPS_SLACK_WEBHOOK_URL, FINOPS_HEARTBEAT_URL, password(DATABASE_URL), password(CELERY_BROKER_URL)),
+    ),
+)

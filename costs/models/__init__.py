@@ -1,16 +1,22 @@
 """The tables of the ledger, by story: who may write, what waits, is booked, is counted, what it costs and brings."""
 
+from costs.models.archives import ArchivedPartition, ArchivedPost, ArchivedSum
 from costs.models.counters import DailyCost, FiveMinuteCost, HourlyCost, HourlyOperation, KnownOperation, PostCost
 from costs.models.inbox import DeadLetter, EventKey, InboxRow
 from costs.models.keys import DEFAULT_SOURCE, ApiKey, Scope
 from costs.models.ledger import AdjustmentKey, CostEvent, EntryType, Evidence
+from costs.models.metrics import MetricGauge, MetricNote, MetricTotal
 from costs.models.outcomes import HourlyOutcome, Outcome, OutcomeKind, OutcomeSums, PostOutcome
 from costs.models.prices import PriceRate, PriceSheet
+from costs.models.schedule import ScheduledRun
 
 __all__ = [
     "DEFAULT_SOURCE",
     "AdjustmentKey",
     "ApiKey",
+    "ArchivedPartition",
+    "ArchivedPost",
+    "ArchivedSum",
     "CostEvent",
     "DailyCost",
     "DeadLetter",
@@ -23,6 +29,9 @@ __all__ = [
     "HourlyOutcome",
     "InboxRow",
     "KnownOperation",
+    "MetricGauge",
+    "MetricNote",
+    "MetricTotal",
     "Outcome",
     "OutcomeKind",
     "OutcomeSums",
@@ -30,5 +39,6 @@ __all__ = [
     "PostOutcome",
     "PriceRate",
     "PriceSheet",
+    "ScheduledRun",
     "Scope",
 ]
