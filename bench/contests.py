@@ -9,6 +9,7 @@ from bench.deciding import CLIENTS, PER_SECOND, PERSONAS, Bare, Deciding
 from bench.engine import Engine, Stage
 from bench.plain.celery import KEPT_QUEUE, STOCK_QUEUE
 from bench.rounds import Contest, Trial
+from bench.seeing import POSTS, SPECIFIED_RECORD_US, SPECIFIED_SCRAPE_MS, Seeing, record
 from bench.supply import Supply
 from bench.yardsticks import Yardsticks
 
@@ -21,6 +22,7 @@ def contests(supply: Supply) -> list[Contest]:
         _alerts(supply),
         _breaker(supply),
         *_decisions(),
+        *_metrics(),
     ]
 
 
@@ -128,5 +130,30 @@ def _decisions() -> list[Contest]:
             Trial("indexed_select_p99", bare.select_p99, 6_000, f"one row by its index, {due}", "ms"),
             [Trial("decision_p99", deciding.p99, 6_000, f"{over_http}, {PERSONAS} personas, {due}", "ms")],
             deciding,
+        ),
+    ]
+
+
+def _metrics() -> list[Contest]:
+    stage, allowed = Seeing(), "not measured: what is allowed"
+    behind = f"with {POSTS:,} posts of three days, 50 personas, 12 models and 10 operations behind it"
+    return [
+        Contest(
+            Trial("allowed_scrape", lambda _: SPECIFIED_SCRAPE_MS, 40, allowed, "ms"),
+            [
+                Trial(
+                    "scrape_p95",
+                    stage.scrape_p95,
+                    40,
+                    f"GET /metrics of 2 web processes, a worker and beat, {behind}",
+                    "ms",
+                ),
+                Trial("refresh_gauges", stage.refresh, 1, f"the task that reads what a scrape cannot, {behind}", "ms"),
+            ],
+            stage,
+        ),
+        Contest(
+            Trial("allowed_record", lambda _: SPECIFIED_RECORD_US, 10_000, allowed, "us"),
+            [Trial("record_operation", record, 10_000, "one latency into its histogram", "us")],
         ),
     ]

@@ -8,16 +8,16 @@ call that it would have throttled is taken for one that had only waited, since i
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from controls.switches import Lists, targets_of
+from costs import metric_gauges, metric_totals
 from costs.breakdown import breakdown
 from costs.periods import InvalidQuery, Span, parse_period, parse_zone
 from costs.pricing import PriceBook, Quantities
+from costs.reports import reading
 
 GROUPS = ("persona_id",)
 MONTH = timedelta(days=30)
@@ -195,7 +195,7 @@ def saved_by_persona(period: Span, whose: Whose, prices: PriceBook, lists: Lists
     """What the controls did; without what was spent. Personas to whom they did nothing are absent."""
     parameters = {"start": period.start, "end": period.end, **whose.parameters()}
     found: dict[str, Savings] = {}
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(SAVED, parameters)
         for persona_id, name, *numbers in cursor.fetchall():
             _enter(found.setdefault(persona_id, Savings()), name, Kind(*numbers))
@@ -204,6 +204,14 @@ def saved_by_persona(period: Span, whose: Whose, prices: PriceBook, lists: Lists
             savings = found.setdefault(persona_id, Savings())
             savings.observed["switch"] = savings.observed["switch"].plus(_would_switch(group, prices, lists))
     return found
+
+
+def publish(at: datetime) -> None:
+    """Keep what was saved in this UTC month so far for the metrics, by persona."""
+    month = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    found = saved_by_persona(Span(month, at), Whose(), PriceBook(), {})
+    amounts = metric_totals.by_label({persona: saved.saved for persona, saved in found.items()})
+    metric_gauges.store(metric_gauges.SAVED, [((persona,), amount) for persona, amount in amounts.items()], at)
 
 
 def sum_of(found: Iterable[Savings]) -> Savings:

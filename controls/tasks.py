@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils.timezone import now
 
-from controls import breaker, holds
+from controls import breaker, holds, savings
 from controls import sweep as swept
 
 
@@ -37,3 +37,8 @@ def sweep() -> None:
 def forget() -> None:
     """Old rows that nobody asks for any more."""
     holds.forget(now())
+
+
+@shared_task
+def measure_savings() -> None:
+    savings.publish(now())

@@ -13,6 +13,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from costs.caches import KEYS
 from costs.models import ApiKey
 from costs.models.keys import digest_of
 
@@ -37,7 +38,9 @@ def key_of(secret: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiKey | None:
     digest, moment = digest_of(secret), time.monotonic()
     known = _Recent.keys.get(digest)
     if known and known[0] > moment:
+        KEYS.count(hits=1)
         return known[1]
+    KEYS.count(misses=1)
     found = ApiKey.objects.using(using).find(secret)
     if len(_Recent.keys) >= CACHE_LIMIT:
         _Recent.keys.clear()
@@ -48,7 +51,10 @@ def key_of(secret: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiKey | None:
 def fresh(secret: str) -> ApiKey | None:
     """The live key, if it was looked up within the last second; then it needs no database."""
     known = _Recent.keys.get(digest_of(secret))
-    return known[1] if known and known[0] > time.monotonic() else None
+    if known is None or known[0] <= time.monotonic():
+        return None
+    KEYS.count(hits=1)
+    return known[1]
 
 
 def last_known(secret: str) -> ApiKey | None:

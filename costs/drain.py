@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from costs import booking, doorbell, ledger, partitions
 from costs.booking import Line
+from costs.caches import PRICES
 from costs.events import Event, canonical, hold_key, stored
 from costs.models import DeadLetter, InboxRow
 from costs.prices import current_book, keep_sheets
@@ -183,11 +184,21 @@ def _try(claims: list[Claim], *, at: datetime) -> None:
             raise
         reason = _reason(error)
         where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%d inbox rows could not be booked: %s\n%s", len(claims), reason, where)
+        log.error("%d inbox rows could not be booked: %s", len(claims), reason, extra={"exception": where})
         _note_failure(claims, reason)
     else:
+        _tell(work, claims)
         if work.lines:
             events_recorded.send_robust(sender=Line, lines=work.lines, at=at)
+
+
+def _tell(work: _Work, claims: Sequence[Claim]) -> None:
+    if work.lines:
+        log.info("booked", extra={"events": len(work.lines), "rows": len(claims)})
+    for letter in work.refused:
+        # Not why: the reason quotes what the event holds.
+        ids = {"event_id": letter.event_id, "post_id": letter.post_id, "persona_id": letter.persona_id}
+        log.error("an event is set aside as a dead letter", extra=ids | {"source": letter.source})
 
 
 def _is_passing(error: Exception) -> bool:
@@ -207,6 +218,8 @@ def _book(claims: list[Claim], *, at: datetime) -> _Work:
     with transaction.atomic():
         held, prices = _take(claims), current_book()
         booked = [(claim, booking.book(stored(claim.payload), source=claim.source, prices=prices)) for claim in held]
+        kept, searched = prices.take_counts()
+        PRICES.count(hits=kept, misses=searched)
         keep_sheets([sheet for _, made in booked for sheet in made.sheets])
         refused = [_dead_letter(claim, event, why) for claim, made in booked for event, why in made.refused]
         DeadLetter.objects.bulk_create(refused)

@@ -8,7 +8,7 @@ import msgspec
 from django.db import connection
 from django.db.transaction import TransactionManagementError
 
-from costs import counters
+from costs import counters, metric_totals
 from costs.booking import Line
 from costs.signals import lines_recorded
 
@@ -29,7 +29,13 @@ def write(lines: Sequence[Line], *, at: datetime) -> None:
     with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         for line in lines:
             copy.write_row((*_row(line), at))
+    count(lines, at=at)
+
+
+def count(lines: Sequence[Line], *, at: datetime) -> None:
+    """Move all that is added up beside the ledger, by lines that this transaction has put there."""
     counters.add(lines)
+    metric_totals.note(lines)
     lines_recorded.send(sender=Line, lines=lines, at=at)
 
 

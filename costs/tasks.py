@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils.timezone import now
 
-from costs import drain, ingest, outcomes, partitions, reprice
+from costs import drain, ingest, metric_gauges, metric_totals, outcomes, partitions, reprice, verify
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,18 @@ def ensure_partitions() -> None:
 @shared_task
 def reprice_unpriced() -> None:
     reprice.reprice_unpriced(at=now())
+
+
+@shared_task
+def refresh_metrics() -> None:
+    metric_totals.roll_up()
+    metric_gauges.refresh(now())
+
+
+# The whole ledger is read: that may take longer than any other task, and a second one at the same time leaves it alone.
+@shared_task(soft_time_limit=3_000, time_limit=3_300)
+def verify_ledger() -> None:
+    verify.publish(now())
 
 
 def _drain() -> None:

@@ -1,16 +1,27 @@
 """Prove that the counters equal the ledger: every key of every counter table is added up anew from the lines.
 
-The sums of outcomes are proved in the same way, from the outcomes.
+Lines of archived months are in files; their sums by key were kept when they left, and count like lines. The sums of
+outcomes are proved in the same way, from the outcomes.
 """
 
+import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
 
+from costs import metric_gauges
 from costs.counters import TABLES, Table
+
+log = logging.getLogger(__name__)
+
+LOCK = 2_400_021
+# It is read at most a hundredth of the time.
+REST_TIMES = 100
 
 HOUR = "date_trunc('hour', timestamp, 'UTC')"
 DAY = "(timestamp AT TIME ZONE 'UTC')::date"
@@ -32,6 +43,9 @@ SPELLED = {
     "model": "COALESCE(model, '')",
     "kind": "kind",
 }
+# The times among them as instants, as archived sums keep them, and back.
+SPELLED_AS_TIME = {"hour": HOUR, "starts_at": FIVE_MINUTES, "day": f"{DAY}::timestamp AT TIME ZONE 'UTC'"}
+ARCHIVED = {"hour": "at", "starts_at": "at", "day": "(at AT TIME ZONE 'UTC')::date"}
 ADDED_UP = {
     "amount": "COALESCE(sum(cost_amount), 0)",
     "adjustments": "COALESCE(sum(cost_amount) FILTER (WHERE entry_type = 'adjustment'), 0)",
@@ -61,12 +75,68 @@ class Counted:
         rows = "cost_events e WHERE post_id IS NOT NULL" if "post_id" in key else "cost_events e"
         return cls(table.name, key, ADDED_UP, rows)
 
+    @property
+    def is_of_lines(self) -> bool:
+        return self.sums is ADDED_UP
+
+    @property
+    def added_up(self) -> str:
+        """The query that adds every key up from its rows, and from what archived months keep of it."""
+        spelled = ", ".join(f"{SPELLED[name]} AS {name}" for name in self.key)
+        added = ", ".join(f"{sql} AS {name}" for name, sql in self.sums.items())
+        places = ", ".join(str(place + 1) for place in range(len(self.key)))
+        rows = f"SELECT {spelled}, {added} FROM {self.rows} GROUP BY {places}"
+        if not self.is_of_lines:
+            return rows
+        key, kept = ", ".join(self.key), ", ".join(f"{ARCHIVED.get(name, name)} AS {name}" for name in self.key)
+        return (
+            f"SELECT {key}, {', '.join(f'sum({name}) AS {name}' for name in self.sums)} FROM ({rows} UNION ALL"
+            f" SELECT {kept}, {', '.join(self.sums)} FROM costs_archivedsum WHERE counter = '{self.table}')"
+            f" AS both_parts GROUP BY {places}"
+        )
+
 
 COUNTED = (
     *map(Counted.of_lines, TABLES),
     Counted("costs_hourlyoutcome", ("persona_id", "hour", "kind"), BROUGHT, "costs_outcome"),
     Counted("costs_postoutcome", ("post_id", "persona_id", "kind"), BROUGHT, "costs_outcome WHERE post_id <> ''"),
 )
+
+# What Prometheus is told, the notes that nobody has added up yet included, beside the lines of each metric.
+METRICS = """
+WITH lines AS (
+    SELECT CASE
+        WHEN entry_type <> 'charge' OR cost_amount < 0 THEN 'finops_cost_adjustments_usd'
+        WHEN cost_type = 'openai_api' THEN 'openai_api_costs_usd_total'
+        WHEN cost_type = 'kubernetes' THEN 'kubernetes_resource_costs_usd_total'
+        WHEN cost_type = 'vector_db' THEN 'vector_db_operation_costs_usd_total'
+        ELSE 'finops_generic_costs_usd_total' END AS metric, sum(cost_amount) AS value
+    FROM cost_events WHERE cost_amount IS NOT NULL GROUP BY 1
+    UNION ALL
+    SELECT 'finops_cost_events_total', count(*) FROM cost_events WHERE entry_type = 'charge' HAVING count(*) > 0
+), archived AS (
+    SELECT CASE cost_type WHEN 'openai_api' THEN 'openai_api_costs_usd_total'
+        WHEN 'kubernetes' THEN 'kubernetes_resource_costs_usd_total'
+        WHEN 'vector_db' THEN 'vector_db_operation_costs_usd_total'
+        ELSE 'finops_generic_costs_usd_total' END AS metric, amount - adjustments AS charged, adjustments, events
+    FROM costs_archivedsum WHERE counter = 'costs_hourlycost'
+), l AS (
+    SELECT metric, sum(value) AS value FROM (
+        SELECT metric, value FROM lines
+        UNION ALL SELECT metric, charged FROM archived
+        UNION ALL SELECT 'finops_cost_adjustments_usd', adjustments FROM archived
+        UNION ALL SELECT 'finops_cost_events_total', events FROM archived
+    ) all_lines GROUP BY metric
+), c AS (
+    SELECT metric, sum(value) AS value FROM (
+        SELECT metric, value FROM costs_metrictotal
+        UNION ALL
+        SELECT move->>0, (move->>2)::numeric FROM costs_metricnote, jsonb_array_elements(moves) AS move
+    ) both_kinds GROUP BY metric
+)
+SELECT metric, c.value, l.value FROM c FULL JOIN l USING (metric)
+WHERE COALESCE(c.value, 0) <> COALESCE(l.value, 0)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +152,13 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """Lines and dollars of the whole ledger, of which `archived` lines are in files; counters compared; differences."""
+
     lines: int
     total: Decimal
     keys: int
     drifts: list[Drift]
+    archived: int = 0
 
 
 def verify(*, most: int = 100) -> Verdict:
@@ -97,22 +170,56 @@ def verify(*, most: int = 100) -> Verdict:
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT count(*), COALESCE(sum(cost_amount), 0) FROM cost_events")
         lines, total = cursor.fetchone()
-        keys, drifts = 0, list[Drift]()
+        cursor.execute("SELECT COALESCE(sum(lines), 0), COALESCE(sum(total), 0) FROM costs_archivedpartition")
+        archived, archived_total = cursor.fetchone()
+        keys, drifts = 0, list(_archive_drifts(cursor))
         for counted in COUNTED:
             cursor.execute(f"SELECT count(*) FROM {counted.table}")
             keys += cursor.fetchone()[0]
             drifts += _drifts(cursor, counted, most)
-    return Verdict(lines, total, keys, drifts)
+        cursor.execute(METRICS)
+        drifts += [
+            Drift("costs_metrictotal", (metric,), ("value",), (told,), (added_up,))
+            for metric, told, added_up in cursor.fetchall()
+        ]
+    return Verdict(lines + int(archived), total + archived_total, keys, drifts, int(archived))
+
+
+def _archive_drifts(cursor: Any) -> Iterator[Drift]:
+    """Whether what was kept of a month still adds up to the month, by every counter that holds all lines."""
+    cursor.execute(
+        "SELECT month, kept.counter, charges, total, COALESCE(sum(events), 0), COALESCE(sum(amount), 0)"
+        " FROM costs_archivedpartition CROSS JOIN unnest(%s::text[]) AS kept(counter)"
+        " LEFT JOIN costs_archivedsum s ON s.archive_id = month AND s.counter = kept.counter"
+        " GROUP BY month, kept.counter HAVING charges <> COALESCE(sum(events), 0) OR total <> COALESCE(sum(amount), 0)",
+        [[each.table for each in COUNTED if each.is_of_lines and "post_id" not in each.key]],
+    )
+    for month, counter, charges, total, events, amount in cursor.fetchall():
+        key = (counter, f"{month:%Y-%m}")
+        yield Drift("costs_archivedsum", key, ("events", "amount"), (events, amount), (charges, total))
+
+
+def publish(at: datetime) -> Verdict | None:
+    """Verify, and keep what came out for the metrics; None while another process is at it or the last one was long."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        (is_free,) = cursor.fetchone()
+        if not is_free or not metric_gauges.is_due(metric_gauges.VERIFY_SECONDS, at, times=REST_TIMES):
+            return None
+        started = time.monotonic()
+        verdict = verify()
+        if verdict.drifts:
+            log.error("the counters differ from the ledger: %d keys; see manage.py verify_ledger", len(verdict.drifts))
+        metric_gauges.store(metric_gauges.DRIFT, [((), Decimal(len(verdict.drifts)))], at)
+        metric_gauges.store(metric_gauges.VERIFY_SECONDS, [((), Decimal(round(time.monotonic() - started, 3)))], at)
+    return verdict
 
 
 def _drifts(cursor: Any, counted: Counted, most: int) -> Iterator[Drift]:
     sums = tuple(counted.sums)
-    spelled = ", ".join(f"{SPELLED[name]} AS {name}" for name in counted.key)
-    added = ", ".join(f"{sql} AS {name}" for name, sql in counted.sums.items())
     key, differs = ", ".join(counted.key), " OR ".join(f"c.{name} IS DISTINCT FROM l.{name}" for name in sums)
-    places = ", ".join(str(place + 1) for place in range(len(counted.key)))
     cursor.execute(
-        f"WITH l AS (SELECT {spelled}, {added} FROM {counted.rows} GROUP BY {places})"
+        f"WITH l AS ({counted.added_up})"
         f" SELECT {key}, {', '.join(f'c.{name}' for name in sums)}, {', '.join(f'l.{name}' for name in sums)}"
         f" FROM {counted.table} c FULL JOIN l USING ({key}) WHERE {differs} ORDER BY {key} LIMIT %s",
         [most],

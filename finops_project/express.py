@@ -19,6 +19,8 @@ from django.http.response import HttpResponseBase
 from controls import postgres
 from controls.api_decisions import DecisionView
 from costs.problems import RETRY_SECONDS, Problem, server_error
+from finops_project import access
+from finops_project.metrics.operations import DECISION, observe
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,14 @@ class ExpressLane:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "POST":
             return self._application(environ, start_response)
+        started, request_id = time.perf_counter(), access.begin(environ.get("HTTP_X_REQUEST_ID"))
         response = self._answer(WSGIRequest(environ))
-        start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+        seconds = time.perf_counter() - started
+        observe(DECISION, seconds, is_error=response.status_code >= 500)
+        if access.is_worth_a_line(response.status_code, seconds):
+            access.tell("POST", PATH.lstrip("/"), response.status_code, seconds)
+        headers = [*response.items(), (access.HEADER, request_id)]
+        start_response(f"{response.status_code} {response.reason_phrase}", headers)
         return [response.content]
 
     def _answer(self, request: HttpRequest) -> HttpResponse:

@@ -14,17 +14,18 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.utils.timezone import now
 from django.views.decorators.csrf import csrf_exempt
-from django_prometheus.exports import ExportToDjangoView
 
-from costs import partitions
+from costs import partitions, schedule
 from costs.auth import bearer_token, key_of
 from costs.models import InboxRow
 from costs.problems import Problem
 from costs.rendering import encode
+from finops_project.metrics import exposition
 
 REDIS_SECONDS = 1
 # A healthy drain empties the inbox within a second or two.
 OLDEST_WAITING = timedelta(seconds=30)
+OFTEN = timedelta(minutes=1)
 DATABASE, MIGRATIONS = "database", "migrations"
 View = Callable[[HttpRequest], HttpResponse]
 READING = ("GET", "HEAD")
@@ -71,8 +72,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not expected or not hmac.compare_digest(token.encode(), expected.encode()):
         challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
         return Problem(401, "The metrics need the metrics token.", headers=challenge).response()
-    response: HttpResponse = ExportToDjangoView(request)
-    return response
+    return HttpResponse(exposition.render(with_ledger=True), content_type=exposition.CONTENT_TYPE)
 
 
 def _checked(at: datetime) -> dict[str, dict[str, Any]]:
@@ -120,6 +120,14 @@ def _check_inbox(at: datetime) -> None:
         )
 
 
+def _check_beat(at: datetime) -> None:
+    """Of what runs every minute at least: the rest may be late for hours after a start."""
+    often = [entry for entry in schedule.entries() if entry.period and entry.period <= OFTEN]
+    if late := schedule.overdue(at, often):
+        name, lateness = max(late.items(), key=lambda each: each[1])
+        raise Unwell(f"{name} should have run {schedule.span(lateness)} ago: are beat and the workers running?")
+
+
 def _check_redis(at: datetime) -> None:
     client = redis.Redis.from_url(
         settings.CELERY_BROKER_URL, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS
@@ -137,6 +145,7 @@ CHECKS: dict[str, Callable[[datetime], None]] = {
     MIGRATIONS: _check_migrations,
     "partitions": _check_partitions,
     "inbox": _check_inbox,
+    "beat": _check_beat,
     "redis": _check_redis,
 }
 

@@ -13,6 +13,9 @@ served = get_wsgi_application()
 # Models exist only now.
 from controls import decisions
 from finops_project.express import ExpressLane
+from finops_project.metrics import listener, processes
 
 application = ExpressLane(served)
 decisions.warm_up()
+processes.register("web")
+listener.start()

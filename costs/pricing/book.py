@@ -45,6 +45,7 @@ class PriceBook:
     def __init__(self, rates: Iterable[Rate] = ()) -> None:
         self._rates = tuple(rates)
         self._tariffs: dict[Names, tuple[Tariff, ...]] = {}
+        self._asked = self._searched = 0
 
     def price(
         self, *, cost_type: str, provider: str | None, model: str | None, quantities: Quantities, at: datetime
@@ -64,15 +65,23 @@ class PriceBook:
 
     def tariff(self, names: Names, at: datetime) -> Tariff:
         """What holds at `at` for (cost type, provider, model, served tier), and over which interval."""
+        self._asked += 1
         known = self._tariffs.get(names, ())
         for tariff in known:
             if tariff.begin <= at < tariff.end:
                 return tariff
+        self._searched += 1
         fresh = _Search(self._rates, names, at).tariff()
         if len(self._tariffs) >= CACHE_LIMIT and names not in self._tariffs:
             self._tariffs.clear()
         self._tariffs[names] = (fresh, *known[: _INTERVALS_KEPT - 1])
         return fresh
+
+    def take_counts(self) -> tuple[int, int]:
+        """How often a tariff was kept, and how often it had to be searched, since this was last asked."""
+        searched, kept = self._searched, self._asked - self._searched
+        self._asked = self._searched = 0
+        return kept, searched
 
 
 class _Search:

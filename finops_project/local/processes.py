@@ -20,6 +20,9 @@ WORKER_PROCESSES = 2
 # Detection never waits for a drain, and neither of them for a receiver of alerts that hangs.
 BOOKING, WATCHING, TELLING = "celery", "watch", "tell"
 
+# What its list of tasks shows: by default it hides the arguments.
+FLOWER_COLUMNS = "name,uuid,state,args,kwargs,received,runtime,worker"
+
 
 def inherited_environment() -> dict[str, str]:
     """What application processes take from the caller; the rest of a person's environment is none of their business."""
@@ -40,19 +43,19 @@ def worker_command(
     *, processes: int = WORKER_PROCESSES, name: str = "worker", queues: tuple[str, ...] = (BOOKING, WATCHING, TELLING)
 ) -> list[str]:
     """A worker of these queues."""
-    options = ["--pool", "prefork", "--concurrency", str(processes), "--task-events", "--loglevel", "INFO"]
+    options = ["--pool", "prefork", "--concurrency", str(processes), "--task-events"]
     # Workers have nothing to tell each other, and asking costs a second at every start.
     alone = ["--without-mingle", "--without-gossip"]
     return [*_celery("worker"), *options, *alone, "--queues", ",".join(queues), "--hostname", f"{name}@%h"]
 
 
 def beat_command(schedule: Path) -> list[str]:
-    return [*_celery("beat"), "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]
+    return [*_celery("beat"), "--schedule", str(schedule), "--pidfile", ""]
 
 
 def flower_command(port: int) -> list[str]:
     """Flower reads its login from FLOWER_BASIC_AUTH: an argument would show it in the process list."""
-    return [*_celery("flower"), f"--address={LOOPBACK}", f"--port={port}"]
+    return [*_celery("flower"), f"--address={LOOPBACK}", f"--port={port}", f"--tasks_columns={FLOWER_COLUMNS}"]
 
 
 def receivers_command(stand_ins: StandIns) -> list[str]:
@@ -62,7 +65,8 @@ def receivers_command(stand_ins: StandIns) -> list[str]:
 
 
 def _celery(command: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "--app", "finops_project", command]
+    # Quiet: its banner is no line of a log.
+    return [sys.executable, "-m", "celery", "--quiet", "--app", "finops_project", command]
 
 
 def _script(name: str) -> list[str]:

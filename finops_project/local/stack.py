@@ -32,6 +32,7 @@ ROLES = {"watcher": "worker", "teller": "worker"}
 PORTS = {
     "web": ("FINOPS_PORT", 8080),
     "flower": ("FINOPS_FLOWER_PORT", 5555),
+    "metrics": ("FINOPS_METRICS_PORT", 9090),
 }
 
 
@@ -174,7 +175,7 @@ class Stack:
         self.supervisor.stop(*self._application())
         self._provision()
         self._empty_metrics()
-        for name in ("web", "flower"):
+        for name in PORTS:
             require_free(PORTS[name][0], self.ports[name])
         _say("starting web, workers, beat and Flower")
         self.supervisor.start(*self._application())
@@ -276,6 +277,7 @@ class Stack:
                 "FINOPS_METRICS_TOKEN": os.environ.get("FINOPS_METRICS_TOKEN") or self.home.secret("metrics"),
                 "DJANGO_STATIC_ROOT": str(self.home.static),
                 "FINOPS_PUBLIC_URL": os.environ.get("FINOPS_PUBLIC_URL") or self._base_url,
+                "FINOPS_FLOWER_URL": os.environ.get("FINOPS_FLOWER_URL") or self._flower_url,
                 "FINOPS_BEAT_SCHEDULE": str(self.home.run / "beat-schedule"),
                 "PYTHONUNBUFFERED": "1",
             }
@@ -286,14 +288,18 @@ class Stack:
         login = {"FLOWER_BASIC_AUTH": f"{ADMINISTRATOR}:{self.home.secret('admin')}"}
         shared_metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.home.run / "metrics")}
         launch: dict[str, Any] = {
-            "web": (processes.web_command(self.ports["web"]), shared_metrics),
+            # It tells of all processes, since they share the folder.
+            "web": (
+                processes.web_command(self.ports["web"]),
+                shared_metrics | {"FINOPS_METRICS_PORT": str(self.ports["metrics"])},
+            ),
             "worker": (processes.worker_command(queues=(processes.BOOKING,)), shared_metrics),
             "teller": (
                 processes.worker_command(processes=3, name="teller", queues=(processes.TELLING,)),
                 shared_metrics,
             ),
             "watcher": (processes.worker_command(name="watcher", queues=(processes.WATCHING,)), shared_metrics),
-            "beat": (processes.beat_command(self.home.run / "beat-schedule"), {}),
+            "beat": (processes.beat_command(self.home.run / "beat-schedule"), shared_metrics),
             "flower": (processes.flower_command(self.ports["flower"]), login),
         }
         content: dict[str, Any] = {
@@ -319,6 +325,7 @@ class Stack:
             "admin_user": ADMINISTRATOR,
             "admin_password": self.home.secret("admin"),
             "api_key": self.home.read("api_key.json")["api_key"],
+            "metrics_url": f"http://{LOOPBACK}:{self.ports['metrics']}/metrics",
             "metrics_token": self._settings["FINOPS_METRICS_TOKEN"],
             "database_url": self.database_url,
             "redis_url": self.redis_url,

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from costs.models import InboxRow
+from costs.models import InboxRow, ScheduledRun
 from finops_project import health
 from tests.costs.conftest import Ledger, amount_event
 from tests.costs.http import Caller
@@ -27,7 +27,7 @@ class TestReadiness:
         assert Caller().get("/ready") == (200, {"status": "ok"})
 
         _, body = Caller.with_key().get("/ready")
-        assert set(body["checks"]) == {"database", "migrations", "partitions", "inbox", "redis"}
+        assert set(body["checks"]) == {"database", "migrations", "partitions", "inbox", "beat", "redis"}
         assert all(check["status"] == "ok" for check in body["checks"].values())
 
     def test_events_that_wait_too_long_are_degraded_and_not_down(self) -> None:
@@ -38,6 +38,17 @@ class TestReadiness:
 
         assert (status, body["status"]) == (200, "degraded")
         assert "are workers running" in body["checks"]["inbox"]["detail"]
+
+    def test_a_beat_that_stopped_is_degraded_and_says_since_when(self) -> None:
+        long_ago = datetime.now(UTC) - timedelta(minutes=5)
+        run = {"started_at": long_ago, "ended_at": long_ago, "seconds": 0.1, "runs": 1}
+        ScheduledRun.objects.create(entry="inbox-sweep", **run)
+        ScheduledRun.objects.create(entry="verify-ledger", **run | {"ended_at": long_ago - timedelta(days=2)})
+
+        status, body = Caller.with_key().get("/ready")
+
+        assert (status, body["status"]) == (200, "degraded")
+        assert body["checks"]["beat"]["detail"].startswith("inbox-sweep should have run 4 min 59 s ago")
 
     def test_a_missing_migration_is_down(self) -> None:
         with connection.cursor() as cursor:

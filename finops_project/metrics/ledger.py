@@ -1,0 +1,248 @@
+"""What Postgres and the broker say: the same from any process and after any restart. Read at every scrape.
+
+What would take long is read every few seconds by a task and kept (`costs.metric_gauges`). Ids are never labels, but
+for the few dearest posts; whose persona has no label of its own counts as `other`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import Error, connection
+from django.db.models import Count, F, Min, Sum
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from alerts.models import Delivery
+from alerts.models.deliveries import State
+from alerts.signal import Severity
+from anomalies.models import Anomaly
+from controls.ladder import Level
+from controls.models import Budget, Control, Hold
+from controls.standing import Standing
+from costs import metric_gauges, metric_totals, partitions
+from costs.metric_totals import ADJUSTMENTS, METRICS, OTHER
+from costs.models import DeadLetter, HourlyCost, InboxRow, MetricGauge, ScheduledRun
+
+log = logging.getLogger(__name__)
+
+# Of how sure one may be that something is wrong; decisions.md.
+SCORES = {Severity.LOW: 0.5, Severity.MEDIUM: 0.85, Severity.HIGH: 0.95, Severity.CRITICAL: 1.0}
+BUDGETS = 50
+BROKER_SECONDS = 0.5
+DAY = timedelta(days=1)
+QUEUES = tuple(queue.name for queue in settings.CELERY_TASK_QUEUES)
+KEPT = {
+    metric_gauges.PER_POST: ("Mean cost of the posts that were touched within 24 hours.", ["persona_id"]),
+    metric_gauges.PER_FOLLOW: ("What a follow of the last 24 hours cost.", ["persona_id"]),
+    metric_gauges.BREACH: (
+        "1 where the mean cost of a post is above the alert threshold, else 0.",
+        ["persona_id", "severity"],
+    ),
+    metric_gauges.DEAREST: (
+        "The dearest posts above the alert threshold, touched within 24 hours; 20 at most.",
+        ["persona_id", "post_id"],
+    ),
+    metric_gauges.SPEND: ("Spent in this UTC day or month so far, adjustments included.", ["persona_id", "period"]),
+    metric_gauges.SAVED: ("What switched and denied calls of this UTC month would have cost more.", ["persona_id"]),
+    metric_gauges.DRIFT: ("Counters that differed from the ledger at the last verification.", []),
+    metric_gauges.SECONDS: ("Seconds that it took to read the gauges of posts and personas.", []),
+}
+KEPT_COLUMNS = ("metric", "labels", "value", "read_at")
+
+Shown = frozenset[str]
+
+
+class LedgerCollector(Collector):
+    def __init__(self, *, at: datetime) -> None:
+        self._at = at
+
+    def collect(self) -> Iterator[Metric]:
+        """While Postgres is away: only that it is."""
+        try:
+            totals = metric_totals.totals()
+            shown = metric_totals.personas_of((metric, labels) for metric, labels, _ in totals)
+            found = [*_totals(totals), *self._gauges(shown)]
+        except Error as error:
+            log.warning("metrics without the ledger: %s", type(error.__cause__ or error).__name__)
+            found = []
+        yield _gauge("finops_database_up", "1 while Postgres answers.", bool(found))
+        yield from found
+        yield from _broker()
+
+    def _gauges(self, shown: Shown) -> Iterator[Metric]:
+        for read in READ:
+            yield from read(self._at, shown)
+
+
+def _totals(totals: Iterable[tuple[str, list[str], Decimal]]) -> Iterator[Metric]:
+    families = {metric.name: _family(metric) for metric in METRICS}
+    for name, labels, value in totals:
+        families[name].add_metric(labels, float(value))
+    yield from families.values()
+
+
+def _family(metric: metric_totals.Metric) -> GaugeMetricFamily | CounterMetricFamily:
+    made = GaugeMetricFamily if metric.name == ADJUSTMENTS else CounterMetricFamily
+    return made(metric.name, metric.help, labels=metric.labels)
+
+
+def _kept(at: datetime, shown: Shown) -> Iterator[Metric]:
+    families = {name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in KEPT.items()}
+    read: dict[str, datetime] = {}
+    for metric, labels, value, read_at in MetricGauge.objects.order_by("metric", "labels").values_list(*KEPT_COLUMNS):
+        if metric in families:
+            families[metric].add_metric(labels, float(value))
+            read[metric] = read_at
+    yield from families.values()
+    for metric, name, text in (
+        (metric_gauges.SECONDS, "finops_gauges_age_seconds", "Since the gauges of posts and personas were read."),
+        (metric_gauges.DRIFT, "finops_ledger_verified_age_seconds", "Since the ledger was last verified."),
+    ):
+        if metric in read:
+            yield _gauge(name, text, (at - read[metric]).total_seconds())
+
+
+def _anomalies(at: datetime, shown: Shown) -> Iterator[Metric]:
+    active = GaugeMetricFamily("finops_active_anomalies", "Anomalies that are open.", labels=["persona_id", "severity"])
+    score = GaugeMetricFamily(
+        "finops_cost_anomaly_score",
+        "How sure it is that something is wrong, of the gravest open anomaly: 0 to 1.",
+        labels=["persona_id"],
+    )
+    counts: dict[tuple[str, str], int] = {(persona, "critical"): 0 for persona in shown}
+    scores = dict.fromkeys(shown, 0.0)
+    for persona, severity, count in _counted(Anomaly.objects.open(), "persona_id", "severity"):
+        name = _named(persona, shown)
+        counts[name, severity] = counts.get((name, severity), 0) + count
+        scores[name] = max(scores.get(name, 0.0), SCORES[Severity(severity)])
+    for labels, count in sorted(counts.items()):
+        active.add_metric(labels, count)
+    for persona, value in sorted(scores.items()):
+        score.add_metric([persona], value)
+    yield active
+    yield score
+
+
+def _breakers(at: datetime, shown: Shown) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "finops_breaker_level",
+        "Personas whose breaker is at this level, as decisions see it.",
+        labels=["persona_id", "level"],
+    )
+    counts: dict[tuple[str, str], int] = {}
+    for control in Control.objects.holding(at):
+        level = Standing.of(control, None, at).level
+        if level is not Level.CLOSED:
+            key = _named(control.persona_id, shown), str(level)
+            counts[key] = counts.get(key, 0) + 1
+    for labels, count in sorted(counts.items()):
+        family.add_metric(labels, count)
+    yield family
+
+
+def _budgets(at: datetime, shown: Shown) -> Iterator[Metric]:
+    """Of the oldest budgets in force; more would be too many series."""
+    labels = ["budget", "persona_id"]
+    limit = GaugeMetricFamily("finops_budget_limit_usd", "Limit of the period, increases included.", labels=labels)
+    spent = GaugeMetricFamily("finops_budget_spent_usd", "Spent in the present period.", labels=labels)
+    held = GaugeMetricFamily("finops_budget_held_usd", "Reserved in the present period.", labels=labels)
+    oldest = list(Budget.objects.active().order_by("pk").values_list("pk", flat=True)[:BUDGETS])
+    for usage in Budget.objects.filter(pk__in=oldest).order_by("pk").usages(at):
+        # Two may have the same name.
+        names = [f"{usage.budget_id} {usage.name}", usage.scope.get("persona_id", "")]
+        limit.add_metric(names, float(usage.allowed))
+        spent.add_metric(names, float(usage.spent))
+        held.add_metric(names, float(usage.held + usage.pending))
+    yield from (limit, spent, held)
+
+
+def _holds(at: datetime, shown: Shown) -> Iterator[Metric]:
+    found = Hold.objects.open().aggregate(count=Count("pk"), amount=Sum("amount"))
+    yield _gauge("finops_holds_open", "Calls that were let in and not yet settled.", found["count"])
+    yield _gauge("finops_holds_usd", "What is reserved for them.", found["amount"] or 0)
+
+
+def _intake(at: datetime, shown: Shown) -> Iterator[Metric]:
+    inbox = InboxRow.objects.aggregate(events=Sum("event_count"), oldest=Min("received_at"))
+    unpriced = HourlyCost.objects.exclude(unpriced=0).aggregate(sum=Sum("unpriced"))["sum"]
+    letters = DeadLetter.objects.filter(replayed_at=None).count()
+    oldest = max(0.0, (at - inbox["oldest"]).total_seconds()) if inbox["oldest"] else 0
+    yield _gauge("finops_inbox_events", "Accepted and not yet booked.", inbox["events"] or 0)
+    yield _gauge("finops_inbox_oldest_seconds", "Since the oldest of them was accepted.", oldest)
+    yield _gauge("finops_unpriced_events", "Booked without a price.", unpriced or 0)
+    yield _gauge("finops_dead_letters", "Events that cannot be booked.", letters)
+    yield _gauge("finops_partitions_ahead", "Months ahead for which the ledger has room.", partitions.months_ahead(at))
+
+
+def _deliveries(at: datetime, shown: Shown) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "finops_alert_deliveries", "Messages to channels, waiting or of the last 24 hours.", labels=["status"]
+    )
+    recent = Delivery.objects.filter(created_at__gt=at - DAY)
+    family.add_metric(["waiting"], Delivery.objects.unsent().count())
+    family.add_metric(["failed"], recent.dead().count())
+    family.add_metric(["sent"], recent.filter(state=State.SENT).count())
+    yield family
+
+
+def _schedule(at: datetime, shown: Shown) -> Iterator[Metric]:
+    family = GaugeMetricFamily("finops_beat_age_seconds", "Since the entry of beat last ran.", labels=["entry"])
+    for run in ScheduledRun.objects.filter(entry__in=settings.CELERY_BEAT_SCHEDULE).order_by("entry"):
+        family.add_metric([run.entry], run.age(at))
+    yield family
+
+
+def _connections(at: datetime, shown: Shown) -> Iterator[Metric]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FILTER (WHERE application_name LIKE 'finops_engine:%%'),"
+            " current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+            " FROM pg_stat_activity WHERE datname = current_database()",
+            [],
+        )
+        active, most = cursor.fetchone()
+    yield _gauge("finops_db_connections_active", "Connections of this service to Postgres.", active)
+    yield _gauge("finops_db_connections_max", "Connections that Postgres allows.", most)
+
+
+READ: tuple[Callable[[datetime, Shown], Iterable[Metric]], ...] = (
+    *(_kept, _anomalies, _breakers, _budgets, _holds),
+    *(_intake, _deliveries, _schedule, _connections),
+)
+
+
+def _broker() -> Iterator[Metric]:
+    lengths = GaugeMetricFamily("finops_queue_length", "Messages that wait in the broker.", labels=["queue"])
+    client = redis.Redis.from_url(
+        settings.CELERY_BROKER_URL, socket_connect_timeout=BROKER_SECONDS, socket_timeout=BROKER_SECONDS
+    )
+    try:
+        for queue in QUEUES:
+            lengths.add_metric([queue], client.llen(queue))
+        is_up = True
+    except redis.RedisError:
+        is_up = False
+    finally:
+        client.close()
+    yield _gauge("finops_redis_up", "1 while the broker answers.", is_up)
+    if is_up:
+        yield lengths
+
+
+def _gauge(name: str, text: str, value: float | Decimal) -> Metric:
+    return GaugeMetricFamily(name, text, value=float(value))
+
+
+def _named(persona: str, shown: Shown) -> str:
+    return persona if persona in shown else OTHER
+
+
+def _counted(rows: Any, *fields: str) -> Iterable[tuple[Any, ...]]:
+    found: Iterable[tuple[Any, ...]] = rows.order_by().values_list(*fields).annotate(count=Count(F("pk")))
+    return found
