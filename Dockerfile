@@ -1,6 +1,8 @@
 # The image of every role: web, worker, beat, Flower and one-off commands. It holds no server and no secret.
 FROM python:3.13-slim AS packages
-COPY requirements.txt /
+# requirements-archive: the same image with what `manage.py archive` needs.
+ARG REQUIREMENTS=requirements
+COPY ${REQUIREMENTS}.txt /requirements.txt
 RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --require-hashes --requirement /requirements.txt
 
 FROM python:3.13-slim
@@ -8,6 +10,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     FINOPS_ENV=production \
+    GRANIAN_LOG_CONFIG=/app/finops_project/granian.json \
+    CELERY_QUIET=1 \
+    FLOWER_TASKS_COLUMNS=name,uuid,state,args,kwargs,received,runtime,worker \
+    PROMETHEUS_MULTIPROC_DIR=/tmp/metrics \
     DJANGO_SETTINGS_MODULE=finops_project.settings \
     DJANGO_STATIC_ROOT=/app/staticfiles
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin finops

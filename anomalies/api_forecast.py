@@ -12,6 +12,7 @@ from anomalies.capacity import capacity
 from anomalies.outlook import outlook
 from costs.api import KeyedView
 from costs.problems import invalid
+from costs.reports import from_replica
 
 PARAMETERS = ("group_by", "persona_id")
 
@@ -27,5 +28,6 @@ class ForecastView(KeyedView):
             raise invalid(unknown[0], f"is no parameter; these are: {', '.join(PARAMETERS)}")
         asked: dict[str, Any] = {name: request.query_params[name] for name in request.query_params}
         at, personas = now(), self.key_of(request).visible_personas
-        found = outlook(at=at, personas=personas, **asked)
+        with from_replica():
+            found = outlook(at=at, personas=personas, **asked)
         return Response({**found, "capacity": capacity(at) if personas is None else None})

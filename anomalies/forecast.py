@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -112,8 +113,7 @@ def forecast(history: History, *, days: int = HORIZON) -> Forecast | NoForecast:
     if full < FEWEST_DAYS:
         return NoForecast(f"Only {full} full {_days(full)} of history: a forecast needs {FEWEST_DAYS}.")
     costs = _floats(history)
-    errors = backtest(costs)
-    method = best(costs, errors)
+    errors, method = _tested(history)
     chosen, other = (LAST_WEEK, SUITED) if method == LAST_WEEK else (SUITED, LAST_WEEK)
     futures = _futures(method, costs, days + 1)
     today, *costs_ahead = _ranges(futures)
@@ -123,6 +123,14 @@ def forecast(history: History, *, days: int = HORIZON) -> Forecast | NoForecast:
     total = Range(expected, min(total.low, expected), max(total.high, expected))
     reason = "" if errors else f"Only {full} full days of history: a back-test needs {FEWEST_DAYS + TESTED_DAYS}."
     return Forecast(method, today, tuple(ahead), total, errors.get(chosen), errors.get(other), reason)
+
+
+@lru_cache(maxsize=512)
+def _tested(history: History) -> tuple[Mapping[str, Errors], str]:
+    """The back-test and the better method: nearly all of the work, and the same all day long."""
+    costs = _floats(history)
+    errors = backtest(costs)
+    return errors, best(costs, errors)
 
 
 def backtest(costs: Array) -> dict[str, Errors]:
@@ -161,7 +169,7 @@ def budget_outlook(
         return None
     costs = _floats(history)
     edges = _hours_between(at, period_end)
-    futures = _futures(best(costs, backtest(costs)), costs, (edges[-1].date() - at.date()).days + 1)
+    futures = _futures(_tested(history)[1], costs, (edges[-1].date() - at.date()).days + 1)
     spending = np.array(
         [
             _share(start, end, hour_shares) * futures[:, (start.date() - at.date()).days]

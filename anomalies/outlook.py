@@ -4,7 +4,7 @@ Each question is one statement, hence one snapshot. Days are UTC days. A history
 something and has a zero for each later one without costs; the running day never belongs to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,6 +26,7 @@ from anomalies.forecast import (
 from controls.models import Usage
 from costs.breakdown import PERSONA_LENGTH
 from costs.periods import DAY, InvalidQuery, floor
+from costs.reports import reading
 
 GROUPS = ("persona_id", "model", "cost_type")
 WINDOW_DAYS = 120
@@ -99,31 +100,47 @@ WHERE hour >= %(habits_since)s AND hour < %(midnight)s {scope} GROUP BY 2
 """
 
 
-def of_budget(usage: Usage, at: datetime) -> BudgetOutlook | None:
-    """Whether the budget lasts to its period's end; None with less than a week of history."""
-    midnight = floor(at, DAY)
-    today = midnight.date()
-    parameters: dict[str, Any] = {
-        **usage.scope,
-        "since": today - WINDOW_DAYS * DAY,
-        "today": today,
-        "habits_since": midnight - HABIT_DAYS * DAY,
-        "midnight": midnight,
-    }
-    scope = "".join(f"AND {name} = %({name})s " for name in GROUPS if name in usage.scope)
-    with connection.cursor() as cursor:
-        cursor.execute(OF_BUDGET.format(scope=scope), parameters)
-        rows = cursor.fetchall()
-    series = Series({day: amount for day, _, amount in rows if day})
-    by_hour = {hour: amount for day, hour, amount in rows if day is None}
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What a scope cost by day, and how its days spread over their 24 UTC hours (None: evenly)."""
+
+    history: History
+    hour_shares: list[float] | None
+
+
+def of_budget(usage: Usage, at: datetime, habit: Habit | None = None) -> BudgetOutlook | None:
+    """Whether the budget lasts to its period's end; None with less than a week of history.
+
+    `habit` is that of its scope at `at`, for who has read it already.
+    """
+    habit = habit or habit_of(usage.scope, at)
     return budget_outlook(
         spent=usage.spent,
         limit=usage.limit,
         at=at,
         period_end=usage.ends_at,
-        history=series.history(today),
-        hour_shares=_shares(by_hour),
+        history=habit.history,
+        hour_shares=habit.hour_shares,
     )
+
+
+def habit_of(scope: Mapping[str, str], at: datetime) -> Habit:
+    midnight = floor(at, DAY)
+    today = midnight.date()
+    parameters: dict[str, Any] = {
+        **scope,
+        "since": today - WINDOW_DAYS * DAY,
+        "today": today,
+        "habits_since": midnight - HABIT_DAYS * DAY,
+        "midnight": midnight,
+    }
+    bound = "".join(f"AND {name} = %({name})s " for name in GROUPS if name in scope)
+    with connection.cursor() as cursor:
+        cursor.execute(OF_BUDGET.format(scope=bound), parameters)
+        rows = cursor.fetchall()
+    series = Series({day: amount for day, _, amount in rows if day})
+    by_hour = {hour: amount for day, hour, amount in rows if day is None}
+    return Habit(series.history(today), _shares(by_hour))
 
 
 def _shares(by_hour: dict[int, Decimal]) -> list[float] | None:
@@ -156,7 +173,7 @@ def _read(group_by: str | None, persona_id: str | None, personas: Sequence[str] 
         "personas": None if personas is None else list(personas),
         "most": MOST_SERIES,
     }
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(BY_DAY.format(name=group_by or "''"), parameters)
         rows = cursor.fetchall()
     found = Found()

@@ -14,6 +14,7 @@ from controls.switches import stored
 from costs.api import BREAKDOWN_PARAMETERS, REQUIRED_PARAMETERS, KeyedView
 from costs.prices import current_book
 from costs.problems import invalid
+from costs.reports import from_replica
 
 RECOMMENDATION_PARAMETERS = ("days", "persona_id", "rank_by")
 LONGEST_NUMBER = 10
@@ -25,7 +26,9 @@ class SavingsView(KeyedView):
         """What the controls saved in a period, by what they did, and by persona if asked for."""
         asked = _asked(request, BREAKDOWN_PARAMETERS, REQUIRED_PARAMETERS)
         at, personas = now(), self.key_of(request).visible_personas
-        return Response(savings(**asked, at=at, prices=current_book(), lists=stored(at), personas=personas))
+        prices, lists = current_book(), stored(at)
+        with from_replica():
+            return Response(savings(**asked, at=at, prices=prices, lists=lists, personas=personas))
 
 
 class RecommendationsView(KeyedView):
@@ -36,7 +39,9 @@ class RecommendationsView(KeyedView):
         if "days" in asked:
             asked["days"] = _days(asked["days"])
         at, personas = now(), self.key_of(request).visible_personas
-        return Response(recommendations(**asked, at=at, prices=current_book(), lists=stored(at), personas=personas))
+        prices, lists = current_book(), stored(at)
+        with from_replica():
+            return Response(recommendations(**asked, at=at, prices=prices, lists=lists, personas=personas))
 
 
 def _days(text: str) -> int:

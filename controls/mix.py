@@ -10,14 +10,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from controls.savings import WHOSE, Whose
 from costs.models.ledger import BOOKED_BEFORE
 from costs.periods import Span
 from costs.pricing import PriceBook
 from costs.pricing.buckets import INPUT_BUCKETS, TOKENS
 from costs.pricing.library import CONTEXT_LENGTHS
+from costs.reports import reading
 
 
 class Model(NamedTuple):
@@ -132,7 +131,7 @@ GROUP BY cost_type, provider, model
 def models_in(span: Span, whose: Whose) -> dict[Model, int]:
     """The models that the ledger has on the days of the span, whatever the tier, and how many charges there are."""
     parameters = {"start": span.start, "end": span.end, **whose.parameters()}
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(MODELS, parameters)
         return {Model(*names): int(events) for *names, events in cursor.fetchall()}
 
@@ -169,7 +168,7 @@ def mixes_of(span: Span, edges: Sequence[datetime], whose: Whose) -> list[Mix]:
 
 
 def _read(parameters: dict[str, Any]) -> Iterator[tuple[Work, _Sum]]:
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(COMMONLY_USED, parameters)
         for persona, operation, *model, piece, class_, lines, requests, largest, sums in cursor.fetchall():
             buckets = dict(zip(COMMON, sums, strict=True))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import msgspec
+import structlog
 from django.conf import settings
 from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
@@ -22,6 +23,7 @@ from costs.envelope import MOST_EVENTS, body_of, events_in
 from costs.ingest import Receipt
 from costs.models import ApiKey, Scope
 from costs.problems import Problem, invalid
+from costs.reports import from_replica
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,9 @@ class EventsView(KeyedView):
     def _accept(self, request: Request, bodies: Sequence[bytes]) -> list[Receipt]:
         key, started = self.key_of(request), time.monotonic()
         receipts = ingest.accept(bodies, source=key.source, personas=key.visible_personas, at=now())
+        # For the line that is logged of this request.
+        which = {"event_id": receipts[0].event_id} if len(receipts) == 1 else {}
+        structlog.contextvars.bind_contextvars(events=len(receipts), **which)
         milliseconds = (time.monotonic() - started) * 1000
         if milliseconds > settings.FINOPS_STORAGE_LATENCY_TARGET_MS:
             log.warning("accepting %d events took %d ms", len(bodies), milliseconds)
@@ -123,7 +128,8 @@ class BreakdownView(KeyedView):
                 raise invalid(name, "is required")
         if unknown := sorted(set(request.query_params) - set(BREAKDOWN_PARAMETERS)):
             raise invalid(unknown[0], f"is no parameter; these are: {', '.join(BREAKDOWN_PARAMETERS)}")
-        return Response(breakdown(**asked, personas=self.key_of(request).visible_personas))
+        with from_replica():
+            return Response(breakdown(**asked, personas=self.key_of(request).visible_personas))
 
 
 class _OutcomeEnvelope(msgspec.Struct):

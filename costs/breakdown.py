@@ -12,10 +12,9 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import connection
-
 from costs.models.ledger import BOOKED_BEFORE
 from costs.periods import DAY, HOUR, InvalidQuery, Span, ceiling, floor, parse_period, parse_zone, pieces
+from costs.reports import reading
 from costs.verify import ADDED_UP, SPELLED
 
 __all__ = ["GROUPS", "InvalidQuery", "breakdown"]
@@ -136,6 +135,7 @@ def plan_of(query: Query) -> Plan:
 
 def _answer(query: Query) -> dict[str, Any]:
     plan = plan_of(query)
+    _refuse_archived(plan)
     rows = _read(query, plan)
     if len(rows) > MOST_GROUPS:
         raise InvalidQuery("group_by", f"gives more than {MOST_GROUPS:,} groups: ask for a shorter period or for less")
@@ -148,6 +148,26 @@ def _answer(query: Query) -> dict[str, Any]:
         "unpriced_events": sum(int(unpriced) for *_, unpriced in rows),
         "groups": [_group(query, plan, row) for row in rows],
     }
+
+
+def _refuse_archived(plan: Plan) -> None:
+    """Where lines are in files, only the counters can answer; a part of the sum would look like all of it."""
+    _, spans = plan.parts.get(LINES.table, (LINES, []))
+    if not spans:
+        return
+    hours = [(floor(span.start, HOUR), ceiling(span.end, HOUR)) for _, span in spans]
+    starts, ends = zip(*hours, strict=True)
+    with reading().cursor() as cursor:
+        cursor.execute(
+            "SELECT min(at) FROM costs_archivedsum"
+            " JOIN unnest(%s::timestamptz[], %s::timestamptz[]) AS span(since, until) ON at >= since AND at < until"
+            " WHERE counter = 'costs_hourlycost'",
+            [list(starts), list(ends)],
+        )
+        (first,) = cursor.fetchone()
+    if first:
+        kept = "by whole hours of UTC, and by whole days of UTC where operations are grouped with models or types"
+        raise InvalidQuery("start_date", f"the lines of {first:%Y-%m-%d %H:00} UTC are archived: ask {kept}")
 
 
 def _parsed_groups(text: str | None) -> tuple[str, ...]:
@@ -217,7 +237,7 @@ def _read(query: Query, plan: Plan) -> list[tuple[Any, ...]]:
         selects.append(_select(query, source, number))
         parameters |= _spans(source, spans, number)
     columns = ", ".join(("place", *query.names))
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(
             f"SELECT {columns}, sum(cost), sum(events), sum(unpriced) FROM ({' UNION ALL '.join(selects)}) AS parts"
             f" GROUP BY {columns} LIMIT %(most)s",

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from time import monotonic
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from costs.models import PriceRate
@@ -22,6 +24,20 @@ def contract(price: str) -> PriceRate:
 
 def test_an_unchanged_table_keeps_the_book_with_all_it_has_resolved() -> None:
     assert current_book() is current_book()
+
+
+def test_what_it_has_resolved_is_kept_no_longer_than_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [monotonic()]
+    monkeypatch.setattr("costs.prices.monotonic", lambda: clock[0])
+    old = current_book()
+    clock[0] += settings.FINOPS_CACHE_TTL_SECONDS + 1
+    first = current_book()
+
+    clock[0] += settings.FINOPS_CACHE_TTL_SECONDS - 1
+    assert current_book() is first
+    clock[0] += 1
+    assert current_book() is not first
+    assert first is not old
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.end_to_end.producers import steady_load, wait_until_booked
 from tests.processes import AppProcess, beat, worker
 
 committed = pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
-TROUBLE = ("Traceback", " ERROR", " CRITICAL", "WorkerLostError")
+TROUBLE = ("Traceback", "[error", "[critical", "WorkerLostError")
 
 
 @committed

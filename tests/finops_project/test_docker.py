@@ -14,18 +14,27 @@ from finops_project.local.stack import ROLES
 COMPOSE: dict[str, Any] = yaml.safe_load((SOURCE / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (SOURCE / "Dockerfile").read_text()
-SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "DJANGO_SECRET_KEY", "FINOPS_METRICS_TOKEN", "FLOWER_BASIC_AUTH"}
+SECRETS = {
+    *("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DJANGO_SECRET_KEY", "FINOPS_METRICS_TOKEN", "FLOWER_BASIC_AUTH"),
+    "GRAFANA_ADMIN_PASSWORD",
+}
+MONITORING = ("prometheus", "grafana")
+MEASURED = [name for name in processes.APPLICATION if name != "flower"]
 OURS = [*processes.APPLICATION, "migrate"]
 
 
 class TestCompose:
     def test_it_runs_the_processes_of_make_up(self) -> None:
-        assert set(SERVICES) == {"postgres", "valkey", "migrate", *processes.APPLICATION}
+        assert set(SERVICES) == {"postgres", "valkey", "migrate", *processes.APPLICATION, *MONITORING}
 
-    def test_only_the_web_port_is_published_on_the_loopback_interface(self) -> None:
+    def test_what_people_look_at_is_published_on_the_loopback_interface(self) -> None:
         published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
-        assert published == {"web": ["127.0.0.1:${FINOPS_PORT:-8080}:8080"]}
+        assert published == {
+            "web": ["127.0.0.1:${FINOPS_PORT:-8080}:8080"],
+            "prometheus": ["127.0.0.1:${FINOPS_PROMETHEUS_PORT:-9091}:9090"],
+            "grafana": ["127.0.0.1:${FINOPS_GRAFANA_PORT:-3000}:3000"],
+        }
 
     def test_every_secret_must_be_given_and_none_has_a_default(self) -> None:
         text = (SOURCE / "docker-compose.yml").read_text()
@@ -36,7 +45,7 @@ class TestCompose:
     def test_flower_has_a_login(self) -> None:
         assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
 
-    @pytest.mark.parametrize("name", ["postgres", "valkey", "web", "worker", "flower"])
+    @pytest.mark.parametrize("name", ["postgres", "valkey", "web", "worker", "flower", *MONITORING])
     def test_what_serves_is_checked(self, name: str) -> None:
         assert SERVICES[name]["healthcheck"]["test"]
 
@@ -48,6 +57,47 @@ class TestCompose:
         assert service["environment"]["FINOPS_ENV"] == "production"
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
+
+    @pytest.mark.parametrize("name", MONITORING)
+    def test_what_watches_has_as_few(self, name: str) -> None:
+        service = SERVICES[name]
+
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+        # It reads our files and changes none of them.
+        assert [volume for volume in service["volumes"] if volume.startswith("./") and not volume.endswith(":ro")] == []
+
+    @pytest.mark.parametrize("name", MEASURED)
+    def test_every_process_that_counts_is_scraped(self, name: str) -> None:
+        configuration = yaml.safe_load((SOURCE / "deploy" / "prometheus" / "prometheus.yml").read_text())
+        (job,) = configuration["scrape_configs"]
+        targets = {
+            target: group["labels"]["component"] for group in job["static_configs"] for target in group["targets"]
+        }
+        environment = SERVICES[name]["environment"]
+
+        assert targets[f"{name}:{environment['FINOPS_METRICS_PORT']}"] == name
+        assert environment["FINOPS_METRICS_HOST"] == "0.0.0.0"  # noqa: S104
+        assert environment["PROMETHEUS_MULTIPROC_DIR"].startswith(f"{SERVICES[name]['tmpfs'][0]}/")
+
+    def test_one_process_tells_the_ledger_s_figures(self) -> None:
+        telling = [name for name in OURS if SERVICES[name]["environment"].get("FINOPS_METRICS_LEDGER") == "true"]
+
+        assert telling == ["web"]
+
+    def test_grafana_finds_what_is_provisioned(self) -> None:
+        mounted = dict(volume.removesuffix(":ro").split(":") for volume in SERVICES["grafana"]["volumes"])
+        folder = SOURCE / "deploy" / "grafana"
+        (providers,) = (
+            yaml.safe_load(path.read_text())["providers"]
+            for path in (folder / "provisioning" / "dashboards").glob("*.yml")
+        )
+        home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+
+        assert mounted["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
+        assert {provider["options"]["path"] for provider in providers} == {mounted["./deploy/grafana/dashboards"]}
+        assert (folder / "dashboards" / home.rsplit("/", 1)[-1]).exists()
 
     @pytest.mark.parametrize("name", processes.APPLICATION)
     def test_nothing_starts_before_the_migrations(self, name: str) -> None:

@@ -266,6 +266,14 @@ class TestPorts:
             Stack(Home(tmp_path)).up()
 
 
+def test_the_admin_is_told_where_flower_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINOPS_FLOWER_PORT", "5999")
+    home = Home(tmp_path)
+    home.prepare()
+
+    assert Stack(home)._settings["FINOPS_FLOWER_URL"] == f"http://{LOOPBACK}:5999"
+
+
 class TestReachingTheStack:
     @pytest.fixture
     def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
