@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv/bin/python
-LOCKS := requirements requirements-local requirements-dev
+LOCKS := requirements requirements-archive requirements-local requirements-dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help up down status demo test bench crash lint lock clean local dev

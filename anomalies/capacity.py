@@ -161,10 +161,10 @@ SELECT hour, sum(events) FROM costs_hourlycost WHERE hour >= %(since)s AND hour 
 DAYS = """
 SELECT CASE WHEN day >= %(since)s AND day < %(today)s THEN day END, sum(events) FROM costs_dailycost GROUP BY 1
 """
-# The keys of events live as long as their lines.
+# The keys of events live for ever. Archived lines are counted, and weigh nothing.
 SIZES = """
 SELECT count(*), COALESCE(sum(pg_total_relation_size(inhrelid)), 0) + pg_total_relation_size('costs_eventkey'),
-       pg_database_size(current_database())
+       pg_database_size(current_database()), (SELECT COALESCE(sum(charges), 0) FROM costs_archivedpartition)
 FROM pg_inherits WHERE inhparent = 'cost_events'::regclass
 """
 
@@ -178,14 +178,14 @@ def measure(at: datetime) -> Load:
         cursor.execute(DAYS, {"since": today - WINDOW_DAYS * DAY, "today": today})
         by_day = dict(cursor.fetchall())
         cursor.execute(SIZES)
-        count, ledger_bytes, database_bytes = cursor.fetchone()
+        count, ledger_bytes, database_bytes, archived = cursor.fetchone()
     first = min((day for day in by_day if day), default=today)
     days = tuple(int(by_day.get(first + timedelta(days=number), 0)) for number in range((today - first).days))
     return Load(
         last_hour=int(by_hour.get(hour - HOUR, 0)),
         peak_hour=int(max(by_hour.values(), default=0)),
         days=days,
-        events=int(sum(by_day.values())),
+        events=int(sum(by_day.values()) - archived),
         partitions=count,
         ledger_bytes=int(ledger_bytes),
         database_bytes=database_bytes,

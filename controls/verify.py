@@ -11,6 +11,7 @@ from django.db.models import Min
 
 from controls.models import Budget
 from controls.periods import periods_between
+from costs.models import ArchivedPartition
 from costs.models.ledger import BOOKED_BEFORE
 from costs.periods import Span, parse_zone
 
@@ -59,7 +60,14 @@ def calendars() -> list[Calendar]:
 def drifts(calendar: Calendar, *, at: datetime) -> Iterator[Drift]:
     """Compare each period in one statement, so in one snapshot: it may run while events come in."""
     for span in calendar.spans(at + BOOKED_BEFORE):
-        yield from _drifts(calendar, span)
+        if not _is_cut_through_archived_hours(span):
+            yield from _drifts(calendar, span)
+
+
+def _is_cut_through_archived_hours(span: Span) -> bool:
+    """Of archived lines only the sums of whole hours are known; zones with half hours begin their days within one."""
+    begins_within = span.start.minute or span.end.minute
+    return bool(begins_within) and ArchivedPartition.objects.overlapping(span.start, span.end).exists()
 
 
 # The lines of a period are read once, for all budgets together: added up by every scope that there is. A name that
@@ -74,6 +82,9 @@ WITH sums AS (
         SELECT COALESCE(persona_id, '') AS persona_id, COALESCE(model, '') AS model, cost_type, cost_amount
         FROM cost_events
         WHERE timestamp >= %(start)s AND timestamp < %(end)s AND created_at >= %(start)s - %(booked_before)s
+        UNION ALL
+        SELECT persona_id, model, cost_type, amount FROM costs_archivedsum
+        WHERE counter = 'costs_hourlycost' AND at >= %(start)s AND at < %(end)s
     ) AS lines
     GROUP BY CUBE (persona_id, model, cost_type)
     HAVING (GROUPING(persona_id) = 1 OR persona_id <> '') AND (GROUPING(model) = 1 OR model <> '')

@@ -4,25 +4,37 @@ Totals come from the counters, at the same price for a post of ten lines and of 
 comes from the post's lines. One snapshot holds both, so that they agree while events come in.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count, F, Func, IntegerField, Q, QuerySet, Sum
 from django.db.models.fields.tuple_lookups import Tuple, TupleLessThan
 
-from costs.models import CostEvent, EntryType, Evidence, PostCost
+from costs.models import (
+    DEFAULT_SOURCE,
+    ApiKey,
+    ArchivedPartition,
+    ArchivedPost,
+    CostEvent,
+    DeadLetter,
+    EntryType,
+    EventKey,
+    Evidence,
+    InboxRow,
+    PostCost,
+)
 from costs.models.ledger import CostEventQuerySet
 from costs.periods import InvalidQuery
 from costs.pricing import Component, Price
+from costs.snapshot import one_snapshot
 
 BASE_CONFIDENCE, PER_FACTOR = Decimal("0.95"), Decimal("0.01")
 HIGH_CONFIDENCE = Decimal("0.97")
+HIGH_FACTORS = int((HIGH_CONFIDENCE - BASE_CONFIDENCE) / PER_FACTOR)
 # What a description may consist of, by column.
 FACTORS = {
     "correlation_id": "correlation_id",
@@ -67,11 +79,27 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a post's lines say: money and charges by evidence, and how many factors describe the charges."""
+    """What a post's lines say: money and charges by evidence, and how many factors describe the charges.
+
+    `archived` of these lines are in files: known by their sums alone.
+    """
 
     evidence: dict[str, dict[str, Any]]
     factors: int = 0
     high_confidence: int = 0
+    archived: int = 0
+
+    def plus(self, other: "Described") -> "Described":
+        evidence = {
+            kind: {name: value + other.evidence[kind][name] for name, value in known.items()}
+            for kind, known in self.evidence.items()
+        }
+        return Described(
+            evidence,
+            self.factors + other.factors,
+            self.high_confidence + other.high_confidence,
+            self.archived + other.archived,
+        )
 
 
 def confidence_of(factors: int) -> Decimal:
@@ -96,18 +124,20 @@ def post_breakdown(post_id: str, *, personas: Personas = None, cursor: str | Non
     """All about one post; None when no visible event of it was ever accepted.
 
     audit_trail and confidence_factors show the latest 1,000 lines, newest first; `cursor` of an answer continues with
-    older ones. All other fields cover the whole post. A post whose events still wait in the inbox costs 0 so far, and
-    `pending_events` says so. Raises InvalidQuery for a cursor that no answer gave.
+    older ones, but for `archived_events` lines that are in files. All other fields cover the whole post. A post whose
+    events still wait in the inbox costs 0 so far, and `pending_events` says so. Raises InvalidQuery for a cursor that
+    no answer gave.
     """
     if not _can_exist(post_id):
         return None
-    with _one_snapshot():
+    with one_snapshot():
         counted, pending = _counted(post_id, personas), _pending(post_id, personas)
         if not counted.by_type and not pending:
             return None
         lines = CostEvent.objects.for_post(post_id).seen_by(personas)
         page = list(_older(lines, cursor).order_by("-timestamp", "-id")[: PAGE + 1])
-        return _breakdown(post_id, counted, _described(lines), page, pending)
+        described = _described(lines).plus(_archived(post_id, personas))
+        return _breakdown(post_id, counted, described, page, pending)
 
 
 def empty_breakdown(post_id: str) -> dict[str, Any]:
@@ -119,7 +149,7 @@ def post_summary(post_id: str, *, personas: Personas = None, target: Target | No
     """One post at a glance, judged by `target` (default: the settings'); None as in `post_breakdown`."""
     if not _can_exist(post_id):
         return None
-    with _one_snapshot():
+    with one_snapshot():
         counted = _counted(post_id, personas)
         if not counted.by_type and not _pending(post_id, personas):
             return None
@@ -141,7 +171,8 @@ def post_total(post_id: str) -> Decimal:
 def explain(event_id: str, *, source: str | None = None, personas: Personas = None) -> dict[str, Any] | None:
     """Why an event costs what it costs; None when it is unknown, not booked yet, or not visible to these personas.
 
-    Raises InvalidQuery when several sources used this id and `source` names none of them.
+    Raises InvalidQuery when several sources used this id and `source` names none of them, and Archived for an event
+    that was booked and is no longer in the ledger; that one only to those who see all personas.
     """
     if not _can_exist(event_id):
         return None
@@ -151,19 +182,34 @@ def explain(event_id: str, *, source: str | None = None, personas: Personas = No
     if len(charges) > 1:
         names = ", ".join(sorted(line.source for line in charges))
         raise InvalidQuery("source", f"must name one of the sources that used this id: {names}")
-    return _explanation(charges[0], [line for line in lines if line.adjusts == charges[0].pk]) if charges else None
+    if charges:
+        return _explanation(charges[0], [line for line in lines if line.adjusts == charges[0].pk])
+    if personas is None and _is_archived(event_id, source):
+        raise Archived(event_id)
+    return None
 
 
-@contextmanager
-def _one_snapshot() -> Iterator[None]:
-    """All reads inside see one moment. In a transaction of the caller's, that one's isolation decides."""
-    if connection.in_atomic_block:
-        yield
-        return
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
+class Archived(Exception):
+    """The line of this event is in the file of an archived month."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"The line of event {event_id!r} is archived: its month is in a file, and manage.py restore_archive"
+            " brings it back. The totals still count it."
+        )
+
+
+def _is_archived(event_id: str, source: str | None) -> bool:
+    """Accepted once, and neither booked here nor waiting: only archived lines leave the ledger."""
+    sources = {DEFAULT_SOURCE} if source is None else {source}
+    months = list(ArchivedPartition.objects.values_list("sources", flat=True))
+    if source is None:
+        sources |= {name for names in months for name in names} | set(ApiKey.objects.values_list("source", flat=True))
+    # Keys are found by both of their parts.
+    if not months or not EventKey.objects.filter(source__in=sources, event_id=event_id).exists():
+        return False
+    waits = InboxRow.objects.filter(source__in=sources, payload__contains=event_id).exists()
+    return not (waits or DeadLetter.objects.filter(event_id=event_id, replayed_at=None).exists())
 
 
 def _can_exist(name: str) -> bool:
@@ -217,7 +263,6 @@ def _cursor(line: CostEvent) -> str:
 def _described(lines: CostEventQuerySet) -> Described:
     charge = Q(entry_type=EntryType.CHARGE)
     given = Func(*FACTORS, function="num_nonnulls", output_field=IntegerField())
-    enough = (HIGH_CONFIDENCE - BASE_CONFIDENCE) / PER_FACTOR
     rows = (
         lines.alias(given=given)
         .values("evidence")
@@ -225,7 +270,7 @@ def _described(lines: CostEventQuerySet) -> Described:
             amount=Sum("cost_amount"),
             events=Count("id", filter=charge),
             factors=Sum("given", filter=charge),
-            high=Count("id", filter=charge & Q(given__gte=enough)),
+            high=Count("id", filter=charge & Q(given__gte=HIGH_FACTORS)),
         )
     )
     found = {row["evidence"]: row for row in rows}
@@ -234,6 +279,23 @@ def _described(lines: CostEventQuerySet) -> Described:
         evidence=_no_evidence() | evidence,
         factors=sum(row["factors"] or 0 for row in found.values()),
         high_confidence=sum(row["high"] for row in found.values()),
+    )
+
+
+def _archived(post_id: str, personas: Personas) -> Described:
+    """What the post's lines in archived months said when they left."""
+    kept = ArchivedPost.objects.filter(post_id=post_id)
+    if personas is not None:
+        kept = kept.filter(persona_id__in=personas)
+    evidence, rows = _no_evidence(), list(kept)
+    for row in rows:
+        known = evidence[row.evidence]
+        evidence[row.evidence] = {"amount": known["amount"] + row.amount, "events": known["events"] + row.events}
+    return Described(
+        evidence,
+        factors=sum(row.factors for row in rows),
+        high_confidence=sum(row.high for row in rows),
+        archived=sum(row.lines for row in rows),
     )
 
 
@@ -260,6 +322,7 @@ def _breakdown(
         "cursor": _cursor(shown[-1]) if is_truncated else None,
         "unpriced_events": counted.unpriced,
         "pending_events": pending,
+        "archived_events": described.archived,
         "evidence": described.evidence,
     }
 

@@ -59,6 +59,7 @@ PROBLEMS = {
     403: "The key lacks the scope.",
     404: "Unknown, or none of this key's personas'.",
     409: "The id was accepted before with another body, which stands.",
+    410: "Booked, and archived since: its line is in a file.",
     411: "The body came in chunks, without a Content-Length.",
     413: "Too much for one request.",
     415: "The body is not application/json.",
@@ -264,6 +265,10 @@ POST: dict[str, Any] = {
                     "cursor": TEXT_OR_NULL,
                     "unpriced_events": COUNT,
                     "pending_events": {**COUNT, "description": "Accepted and not booked yet."},
+                    "archived_events": {
+                        **COUNT,
+                        "description": "Lines that only files still have; counted in all sums.",
+                    },
                     "evidence": EVIDENCE,
                 }
             )
@@ -341,6 +346,7 @@ EXPLAIN: dict[str, Any] = {
             )
         },
         404,
+        410,
         422,
     ),
 }

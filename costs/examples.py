@@ -86,6 +86,7 @@ POST: Example = {
     "cursor": None,
     "unpriced_events": 0,
     "pending_events": 0,
+    "archived_events": 0,
     "evidence": {
         "reported": {"amount": 0, "events": 0},
         "computed": {"amount": 0.00725, "events": 1},

@@ -38,9 +38,24 @@ from costs.signals import outcomes_recorded
 
 NUMBERS: Final = {"quantity": QUANTITY_LIMIT, "amount": AMOUNT_LIMIT}
 
+# Moves the sums by the outcomes of `fresh`, a part of the same statement that has just inserted them.
+ADD_UP = """, hours AS (
+    INSERT INTO costs_hourlyoutcome AS sums (persona_id, hour, kind, quantity, amount, outcomes)
+    SELECT persona_id, hour, kind, sum(quantity), sum(amount), count(*) FROM fresh
+    GROUP BY persona_id, hour, kind ORDER BY persona_id, hour, kind
+    ON CONFLICT (persona_id, hour, kind) DO UPDATE SET quantity = sums.quantity + EXCLUDED.quantity,
+        amount = sums.amount + EXCLUDED.amount, outcomes = sums.outcomes + EXCLUDED.outcomes
+), posts AS (
+    INSERT INTO costs_postoutcome AS sums (post_id, persona_id, kind, quantity, amount, outcomes)
+    SELECT post_id, persona_id, kind, sum(quantity), sum(amount), count(*) FROM fresh WHERE post_id <> ''
+    GROUP BY post_id, persona_id, kind ORDER BY post_id, persona_id, kind
+    ON CONFLICT (post_id, persona_id, kind) DO UPDATE SET quantity = sums.quantity + EXCLUDED.quantity,
+        amount = sums.amount + EXCLUDED.amount, outcomes = sums.outcomes + EXCLUDED.outcomes
+)
+"""
 # Each of the three inserts goes in the order of its key: two clients that send the same outcomes, or outcomes of the
 # same hours, wait for each other instead of deadlocking. The sums move by what was inserted, never by duplicates.
-ACCEPT = """
+FRESH = """
 WITH sent AS (
     SELECT * FROM unnest(%(ids)s::text[], %(digests)s::bytea[], %(times)s::timestamptz[], %(posts)s::text[],
                          %(personas)s::text[], %(kinds)s::text[], %(quantities)s::numeric[], %(amounts)s::numeric[])
@@ -58,21 +73,8 @@ WITH sent AS (
     ON CONFLICT (event_id, source) DO NOTHING
     RETURNING event_id, post_id, persona_id, date_trunc('hour', timestamp, 'UTC') AS hour, kind,
               COALESCE(quantity, 0) AS quantity, COALESCE(amount, 0) AS amount
-), hours AS (
-    INSERT INTO costs_hourlyoutcome AS sums (persona_id, hour, kind, quantity, amount, outcomes)
-    SELECT persona_id, hour, kind, sum(quantity), sum(amount), count(*) FROM fresh
-    GROUP BY persona_id, hour, kind ORDER BY persona_id, hour, kind
-    ON CONFLICT (persona_id, hour, kind) DO UPDATE SET quantity = sums.quantity + EXCLUDED.quantity,
-        amount = sums.amount + EXCLUDED.amount, outcomes = sums.outcomes + EXCLUDED.outcomes
-), posts AS (
-    INSERT INTO costs_postoutcome AS sums (post_id, persona_id, kind, quantity, amount, outcomes)
-    SELECT post_id, persona_id, kind, sum(quantity), sum(amount), count(*) FROM fresh WHERE post_id <> ''
-    GROUP BY post_id, persona_id, kind ORDER BY post_id, persona_id, kind
-    ON CONFLICT (post_id, persona_id, kind) DO UPDATE SET quantity = sums.quantity + EXCLUDED.quantity,
-        amount = sums.amount + EXCLUDED.amount, outcomes = sums.outcomes + EXCLUDED.outcomes
-)
-SELECT event_id, persona_id, hour FROM fresh
-"""
+)"""
+ACCEPT = f"{FRESH}{ADD_UP}SELECT event_id, persona_id, hour FROM fresh"
 
 
 class Told(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import csrf, defaults
 from rest_framework import exceptions
 
+from costs.attribution import Archived
 from costs.periods import InvalidQuery
 from costs.rendering import encode
 
@@ -56,6 +57,8 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
 def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, Problem):
         return error
+    if isinstance(error, Archived):
+        return Problem(410, str(error))
     if isinstance(error, InvalidQuery):
         return invalid(error.field, error.sentence)
     if isinstance(error, OperationalError | InterfaceError):

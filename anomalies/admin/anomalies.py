@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.timezone import now
 from django.views.decorators.http import require_POST
 
@@ -17,15 +19,19 @@ from alerts.admin.base import severity_badge
 from alerts.models import Silence
 from anomalies import incidents
 from anomalies.acknowledge import acknowledge, incident_of
-from anomalies.admin import told
+from anomalies.admin import overview, told
+from anomalies.admin.plots import plot_of
 from anomalies.detectors import DETECTORS, Judgement
 from anomalies.incidents import TOLERATED_FOR
 from anomalies.models import Anomaly, Tolerance, key_of
 from anomalies.models.anomalies import tolerated_scope
 from anomalies.wording import detector_of
 from costs.admin.base import ModelAdmin, Permanent, badge, page, unbroken
+from costs.admin.plots import Plot
+from costs.admin.search import TooSlow, within
 from costs.templatetags.ledger import second
 
+PLOT_MILLISECONDS = 2_000
 SILENCES = {"1": timedelta(hours=1), "24": timedelta(hours=24)}
 
 
@@ -68,6 +74,8 @@ class AnomalyAdmin(Permanent, ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         ours = [
+            # The first page has no model of its own.
+            path("figures/", wrap(overview.fragment), name="overview_figures"),
             path("<int:number>/acknowledge/", wrap(require_POST(self.acknowledge)), name="anomalies_acknowledge"),
             path("<int:number>/false-positive/", wrap(self.false_positive), name="anomalies_false_positive"),
             path("<int:number>/silence/", wrap(require_POST(self.silence)), name="anomalies_silence"),
@@ -87,6 +95,9 @@ class AnomalyAdmin(Permanent, ModelAdmin):
             anomaly=anomaly,
             may_judge=_may_judge(request),
             may_silence=request.user.has_perm("alerts.add_silence"),
+            may_override=request.user.has_perm("controls.add_override"),
+            plot=_plot(request, anomaly),
+            **_forms(anomaly),
             **_facts(anomaly),
             **_said(anomaly),
         )
@@ -196,6 +207,29 @@ def about(anomaly: Anomaly) -> str:
         parts = {name: value for name, value in anomaly.scope.items() if name not in ("persona_id", "post_id")}
         found = ", ".join(str(value).replace("_", " ") for value in parts.values())
     return str(found) or "all of it"
+
+
+def _plot(request: HttpRequest, anomaly: Anomaly) -> Plot | None:
+    """For who may see the lines that it leads to; the page is worth reading without it."""
+    if not request.user.has_perm("costs.view_costevent"):
+        return None
+    try:
+        with within(PLOT_MILLISECONDS):
+            return plot_of(anomaly, now())
+    except TooSlow:
+        return None
+
+
+def _forms(anomaly: Anomaly) -> dict[str, Any]:
+    """The forms of others, filled in for this anomaly."""
+    reason = f"{told.title_of(anomaly.rule)} {anomaly.pk}"
+    silence = {"persona_id": anomaly.persona_id, "rule": anomaly.rule, "reason": reason}
+    persona = anomaly.persona_id
+    breaker = reverse("admin:controls_control_change", args=[quote(persona)]) if persona else ""
+    return {
+        "silence_url": f"{reverse('admin:alerts_silence_add')}?{urlencode(silence)}",
+        "override_url": breaker and f"{breaker}?{urlencode({'reason': reason})}#overrule",
+    }
 
 
 def _facts(anomaly: Anomaly) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class BudgetAdmin(SavingsPages, IncreasePages, ModelAdmin):
         return format_html(
             '{} {} <span class="finops-nowrap">{} %</span>{}',
             unbroken(money(usage.spent)),
-            _bar(usage),
+            bar(usage),
             number(usage.used_percent),
             f" and {money(reserved)} held" if reserved else "",
         )
@@ -172,13 +172,7 @@ class BudgetAdmin(SavingsPages, IncreasePages, ModelAdmin):
     def state(self, budget: Budget) -> str:
         if budget.ended_at:
             return format_html("{} {}", badge("ended", ""), unbroken(second(budget.ended_at)))
-        usage = budget.usage(now())
-        reached = [level for level in usage.warn_levels if usage.used_percent >= level]
-        if usage.spent > usage.allowed:
-            return badge("overspent", "danger")
-        if usage.remaining <= 0 and usage.spent < usage.allowed:
-            return badge("full with what is held", "danger")
-        return badge(f"{reached[-1]} % reached", "warning") if reached else badge("within", "success")
+        return standing_badge(budget.usage(now()))
 
     @admin.display(description="by period")
     def by_period(self, budget: Budget) -> str:
@@ -191,7 +185,17 @@ class BudgetAdmin(SavingsPages, IncreasePages, ModelAdmin):
         return render_to_string("controls/admin/_revisions.html", {"revisions": budget.revisions.order_by("-number")})
 
 
-def _bar(usage: Usage) -> str:
+def standing_badge(usage: Usage) -> str:
+    """How far a budget that has not ended is used."""
+    reached = [level for level in usage.warn_levels if usage.used_percent >= level]
+    if usage.spent > usage.allowed:
+        return badge("overspent", "danger")
+    if usage.remaining <= 0 and usage.spent < usage.allowed:
+        return badge("full with what is held", "danger")
+    return badge(f"{reached[-1]} % reached", "warning") if reached else badge("within", "success")
+
+
+def bar(usage: Usage) -> str:
     """What is used as a bar, which is full at the limit; the figures beside it say it in words."""
     first, *_, last = (*usage.warn_levels, 100)
     return format_html(

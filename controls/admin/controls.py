@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from alerts.admin.base import StateFilter, severity_badge
 from controls import asked, overrides, policy_changes
 from controls.admin.base import (
+    LONGEST_REASON,
     VERBS,
     WordForm,
     first_fault,
@@ -99,7 +100,7 @@ class ControlAdmin(Permanent, ModelAdmin):
             request,
             "controls/admin/control.html",
             title=f"Breaker of {standing.persona_id}",
-            form=WordForm(),
+            form=WordForm(initial={"reason": request.GET.get("reason", "")[:LONGEST_REASON]}),
             may_override=may_override(request),
             may_end=may_end(request),
             **_facts(standing),

@@ -1,34 +1,46 @@
-"""The first page: the ledger's figures, and above them whom the controls hold back and whose word is in force."""
+"""The first page, the controls' part: whom they hold back, whose word is in force, and what they saved this month."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.utils.timezone import now
+from django.urls import reverse
 
 from controls import overrides
 from controls.admin.base import kind_badge, may_end
 from controls.ladder import Level
 from controls.models import Override
 from controls.models.breaker import EVERYBODY
+from controls.savings import savings
 from controls.standing import names, standings
-from costs.admin import overview
+from controls.switches import stored
+from costs.admin.search import PAGE_MILLISECONDS, TooSlow, within
+from costs.prices import current_book
 
 # Enough to act on; counting further would only cost time.
 COUNTED = 1_000
+# The page is worth reading without it.
+SAVINGS_MILLISECONDS = 1_000
 
 
-def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """For Unfold's DASHBOARD_CALLBACK."""
-    context = overview.context(request, context)
-    if not request.user.has_perm("controls.view_control"):
-        return context
-    at = now()
+def figures(request: HttpRequest, at: datetime) -> dict[str, Any]:
+    """What this person may see of the controls; of what takes too long, nothing but that."""
+    found: dict[str, Any] = {}
+    try:
+        with within(PAGE_MILLISECONDS):
+            if request.user.has_perm("controls.view_control"):
+                found |= _held(request, at)
+            if request.user.has_perm("controls.view_hold"):
+                found["saved"] = _saved(at)
+    except TooSlow:
+        return {"too_slow": True}
+    return found
+
+
+def _held(request: HttpRequest, at: datetime) -> dict[str, Any]:
     active = overrides.active(at)
     return {
-        **context,
-        "above": ["controls/admin/_in_force.html"],
-        "cards": ["controls/admin/_held_card.html"],
         "in_force": [(each, kind_badge(each.kind)) for each in active],
         "may_end": may_end(request),
         "held_back": "everybody" if any(map(_is_pause_of_all, active)) else _held_back(at),
@@ -44,3 +56,15 @@ def _held_back(at: datetime) -> str:
     touched = names(at, is_all=False, personas=None, after="", most=COUNTED + 1)
     held = sum(standing.obeyed is not Level.CLOSED for standing in standings(touched[:COUNTED], at))
     return f"{held:,} or more" if len(touched) > COUNTED else f"{held:,}"
+
+
+def _saved(at: datetime) -> dict[str, Any]:
+    """This UTC month, as the page of savings says it; without its sums where that takes too long."""
+    today = at.astimezone(UTC).date()
+    period = {"start_date": today.replace(day=1).isoformat(), "end_date": today.isoformat()}
+    url = f"{reverse('admin:controls_savings_changelist')}?{urlencode(period)}"
+    try:
+        with within(SAVINGS_MILLISECONDS):
+            return {"url": url, **savings(**period, at=at, prices=current_book(), lists=stored(at))}
+    except TooSlow:
+        return {"url": url, "saved": None}

@@ -34,6 +34,8 @@ class SearchForm(forms.Form):
     post = forms.CharField(required=False, max_length=255, strip=False, widget=forms.HiddenInput)
     start = _day("From (UTC)")
     end = _day("To, included")
+    # Of the first day; the first page leads here from one of its hours.
+    hour = forms.IntegerField(required=False, min_value=0, max_value=23, widget=forms.HiddenInput)
     persona_id = forms.CharField(required=False, max_length=100, label="Persona")
     cost_type = forms.CharField(required=False, max_length=100, label="Type")
     model = forms.CharField(required=False, max_length=100, label="Model")
@@ -50,10 +52,10 @@ class SearchForm(forms.Form):
 
     def search(self, today: date) -> Search:
         """Raises nothing: fields with errors count as empty. Without anything asked, the last days."""
-        search = Search(**{name: value for name, value in self.cleaned_data.items() if value})
+        search = Search(**{name: value for name, value in self.cleaned_data.items() if value not in (None, "")})
         if search.is_narrow or search.start or search.end:
             return search
-        return Search(**{**self.cleaned_data, "start": today - timedelta(days=DEFAULT_DAYS - 1)})
+        return Search(**{**self.cleaned_data, "start": today - timedelta(days=DEFAULT_DAYS - 1), "hour": None})
 
 
 @admin.register(CostEvent)

@@ -1,7 +1,7 @@
 """Posts: which ones cost what lately, and for one of them every line with its price."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
 
@@ -9,17 +9,22 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, Sum
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from costs import attribution
 from costs.admin.base import page
+from costs.admin.plots import Column, Kind, Plot, Row
+from costs.admin.post_costs import levels, touched_on
 from costs.admin.search import PAGE_MILLISECONDS, TooSlow, posts_beginning_with, within
 from costs.attribution import Target, rating_of
 from costs.models import CostEvent, Evidence, PostCost
 from costs.pricing import Price
+from costs.templatetags.ledger import second
 
 # The list of posts is made from the newest lines: no table holds posts by time or by cost.
 LINES_LOOKED_AT = 2_000
 LINES_SHOWN = 200
+POSTS_SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,11 @@ class PostTotals:
 def recent_posts(request: HttpRequest) -> HttpResponse:
     _require_view(request)
     q = request.GET.get("q", "").strip().replace("\x00", "")
+    day = _day(request.GET.get("day", ""))
     order = "latest" if request.GET.get("order") == "latest" else "dearest"
     try:
         with within(PAGE_MILLISECONDS):
-            found = PostTotals.of(posts_beginning_with(q) if q else _latest_posts())
+            found = PostTotals.of(_posts_of(q, day))
     except TooSlow:
         found = None
     if found:
@@ -84,8 +90,10 @@ def recent_posts(request: HttpRequest) -> HttpResponse:
         request,
         "costs/admin/posts.html",
         title="Posts",
-        posts=found,
+        posts=found and found[:POSTS_SHOWN],
+        posts_found=len(found or ()),
         q=q,
+        day=day,
         order=order,
         lines_looked_at=LINES_LOOKED_AT,
         target=settings.FINOPS_COST_THRESHOLD_PER_POST,
@@ -98,7 +106,7 @@ def one_post(request: HttpRequest) -> HttpResponse:
     found = attribution.post_breakdown(post_id)
     if found is None:
         return page(request, "costs/admin/post_unknown.html", title="Unknown post", status=404, post_id=post_id)
-    target = Target.configured()
+    target, steps = Target.configured(), steps_of(post_id)
     return page(
         request,
         "costs/admin/post.html",
@@ -110,7 +118,8 @@ def one_post(request: HttpRequest) -> HttpResponse:
         rating=rating_of(found["total_cost"], target.per_post),
         by_type=PostCost.objects.filter(post_id=post_id).order_by("-amount", "cost_type", "persona_id"),
         evidence=[(Evidence(kind).label, sums) for kind, sums in found["evidence"].items() if sums["events"]],
-        steps=steps_of(post_id),
+        steps=steps,
+        plot=cumulated(steps, found["total_cost"], target),
         lines_shown=LINES_SHOWN,
     )
 
@@ -123,6 +132,45 @@ def steps_of(post_id: str) -> list[Step]:
     for entry in CostEvent.objects.filter(adjusts__in=[line.pk for line in lines]).order_by("created_at", "id"):
         later.setdefault(entry.adjusts or 0, []).append(entry)
     return [Step(line, line.explained(), later.get(line.pk, [])) for line in lines]
+
+
+def cumulated(steps: list[Step], total: Decimal, target: Target) -> Plot:
+    """What the post had cost after each charge, each at its price of today, so that the last step is the total."""
+    so_far = total - sum((step.amount or Decimal(0) for step in steps), Decimal(0))
+    rows = []
+    for step in steps:
+        so_far += step.amount or Decimal(0)
+        rows.append(_row(step, so_far))
+    return Plot(
+        "cumulated",
+        "What it had cost, charge by charge",
+        Kind.STEPS,
+        "Time (UTC)",
+        (Column("Cost so far"),),
+        tuple(rows),
+        levels=levels(target),
+    )
+
+
+def _row(step: Step, so_far: Decimal) -> Row:
+    line = step.line
+    what = line.model or line.cost_type if step.amount is not None else "without a price"
+    url = reverse("admin:costs_costevent_change", args=[line.pk])
+    return Row(second(line.timestamp), (so_far,), url, at=line.timestamp, note=what)
+
+
+def _posts_of(q: str, day: date | None) -> list[str]:
+    if q:
+        return posts_beginning_with(q)
+    return touched_on(day) if day else _latest_posts()
+
+
+def _day(text: str) -> date | None:
+    """None for what is no day."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _latest_posts() -> list[str]:

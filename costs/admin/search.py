@@ -66,7 +66,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What an auditor asks for. Days are UTC, both included; empty means any."""
+    """What an auditor asks for. Days are UTC, both included; empty means any. `hour` is one of the first day's."""
 
     q: str = ""
     post: str = ""
@@ -78,6 +78,7 @@ class Search:
     state: str = ""
     start: date | None = None
     end: date | None = None
+    hour: int | None = None
 
     @property
     def is_narrow(self) -> bool:
@@ -101,6 +102,9 @@ class Search:
     def _in_period(self, lines: CostEventQuerySet) -> CostEventQuerySet:
         if self.start:
             start = _midnight(self.start)
+            if self.hour is not None:
+                start += timedelta(hours=self.hour)
+                lines = lines.filter(timestamp__lt=start + timedelta(hours=1))
             # The bound on created_at only lets Postgres leave out older partitions.
             lines = lines.filter(timestamp__gte=start, created_at__gte=start - BOOKED_BEFORE)
         if self.end:
@@ -127,7 +131,8 @@ class Search:
     @property
     def _is_counted(self) -> bool:
         # The counters of a day know these; operations beyond the 1,000th of a persona they do not.
-        return not (self.q or self.post or self.operation or self.entry_type or self.state)
+        named = self.q or self.post or self.operation or self.entry_type or self.state
+        return not named and (self.hour is None or not self.start)
 
     def _counted(self) -> Totals:
         days = DailyCost.objects.all()

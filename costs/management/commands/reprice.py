@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.timezone import now
 
+from costs.models import ArchivedPartition
 from costs.reprice import Outcome, reprice
 
 
@@ -42,6 +43,10 @@ class Command(BaseCommand):
             options["start"], options["end"], at=now(), dry_run=options["dry_run"], progress=_shown_on_a_terminal
         )
         self.stdout.write(_sentence(outcome, dry_run=options["dry_run"]))
+        if months := ArchivedPartition.objects.sentence(options["start"], options["end"]):
+            self.stderr.write(
+                f"Lines that were booked in {months} are archived and were not compared: restore_archive."
+            )
 
 
 def _shown_on_a_terminal(seen: int) -> None:

@@ -19,6 +19,10 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{verdict.lines:,} lines, ${verdict.total.normalize():f}; {verdict.keys:,} counters compared"
         )
+        if verdict.archived:
+            self.stdout.write(
+                f"{verdict.archived:,} of these lines are archived: the sums that were kept stand for them"
+            )
         for drift in verdict.drifts:
             self.stderr.write(_sentence(drift))
         if verdict.drifts:

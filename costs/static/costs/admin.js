@@ -7,6 +7,14 @@ document.addEventListener("DOMContentLoaded", () => {
         part.setAttribute("role", "button");
         if (part.getAttribute("x-on:click").includes("sidebar")) part.setAttribute("aria-label", "Navigation");
     }
+    // What is on another host or port has a login and a navigation of its own.
+    for (const link of document.querySelectorAll("#nav-sidebar-apps a[href^=http]")) {
+        if (link.origin === location.origin) continue;
+        link.target = "_blank";
+        link.rel = "noopener noreferrer";
+        link.append(" ↗");
+        link.title = "Opens in a new tab";
+    }
 });
 
 document.addEventListener("keydown", (event) => {

@@ -1,0 +1,57 @@
+"""Write the ledger's lines since some time, their price sheets and keys, what waits, and outcomes into one file.
+
+manage.py backup --since 1d --output lines.tar.gz
+manage.py backup --output everything.tar.gz
+
+What is not in it: users, API keys, prices, budgets, settings of alerts. For those dump the whole database. The lines
+of archived months are in the files of their archives.
+"""
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.timezone import now
+
+from costs import backup
+from costs.management.commands.reprice import instant
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def since(text: str) -> timedelta | datetime:
+    """1d, 12h: so long ago; or a date or time as `reprice` takes it."""
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
+    if found:
+        return timedelta(**{UNITS[found[2]]: int(found[1])})
+    try:
+        return instant(text)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(f"{error}, nor a duration such as 1d or 12h") from None
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.formatter_class = RawDescriptionHelpFormatter
+        parser.add_argument("--since", type=since, help="1d, 12h, a date or a time of booking; without it: everything")
+        parser.add_argument("--output", type=Path, required=True, help="the file to write, such as lines.tar.gz")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        at, path = now(), options["output"]
+        if not path.parent.is_dir():
+            raise CommandError(f"There is no folder {path.parent}.")
+        manifest = backup.write(path, since=_start(options["since"], at), at=at)
+        for name, part in manifest.parts.items():
+            self.stdout.write(f"{part.rows:>12,}  {name.replace('_', ' ')}")
+        self.stdout.write(f"Written to {path}, {path.stat().st_size:,} bytes.")
+
+
+def _start(since: timedelta | datetime | None, at: datetime) -> datetime:
+    if since is None:
+        return backup.EVER
+    return at - since if isinstance(since, timedelta) else since
