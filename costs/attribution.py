@@ -14,19 +14,8 @@ from django.db import connection
 from django.db.models import Count, F, Func, IntegerField, Q, QuerySet, Sum
 from django.db.models.fields.tuple_lookups import Tuple, TupleLessThan
 
-from costs.models import (
-    DEFAULT_SOURCE,
-    ApiKey,
-    ArchivedPartition,
-    ArchivedPost,
-    CostEvent,
-    DeadLetter,
-    EntryType,
-    EventKey,
-    Evidence,
-    InboxRow,
-    PostCost,
-)
+from costs.archived import Archived, is_archived
+from costs.models import ArchivedPost, CostEvent, EntryType, Evidence, PostCost
 from costs.models.ledger import CostEventQuerySet
 from costs.periods import InvalidQuery
 from costs.pricing import Component, Price
@@ -184,32 +173,9 @@ def explain(event_id: str, *, source: str | None = None, personas: Personas = No
         raise InvalidQuery("source", f"must name one of the sources that used this id: {names}")
     if charges:
         return _explanation(charges[0], [line for line in lines if line.adjusts == charges[0].pk])
-    if personas is None and _is_archived(event_id, source):
+    if personas is None and is_archived(event_id, source):
         raise Archived(event_id)
     return None
-
-
-class Archived(Exception):
-    """The line of this event is in the file of an archived month."""
-
-    def __init__(self, event_id: str) -> None:
-        super().__init__(
-            f"The line of event {event_id!r} is archived: its month is in a file, and manage.py restore_archive"
-            " brings it back. The totals still count it."
-        )
-
-
-def _is_archived(event_id: str, source: str | None) -> bool:
-    """Accepted once, and neither booked here nor waiting: only archived lines leave the ledger."""
-    sources = {DEFAULT_SOURCE} if source is None else {source}
-    months = list(ArchivedPartition.objects.values_list("sources", flat=True))
-    if source is None:
-        sources |= {name for names in months for name in names} | set(ApiKey.objects.values_list("source", flat=True))
-    # Keys are found by both of their parts.
-    if not months or not EventKey.objects.filter(source__in=sources, event_id=event_id).exists():
-        return False
-    waits = InboxRow.objects.filter(source__in=sources, payload__contains=event_id).exists()
-    return not (waits or DeadLetter.objects.filter(event_id=event_id, replayed_at=None).exists())
 
 
 def _can_exist(name: str) -> bool:

@@ -8,7 +8,7 @@ order of ids, so it says the same whatever wrote the file.
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -48,11 +48,7 @@ class Tally:
 
     lines: int = 0
     total: Decimal = Decimal(0)
-
-    def __post_init__(self) -> None:
-        self._digest = hashlib.sha256()
-
-    _digest: Any = None
+    _digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, rows: Sequence[Row]) -> None:
         for row in rows:

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import csrf, defaults
 from rest_framework import exceptions
 
-from costs.attribution import Archived
+from costs.archived import Archived
 from costs.periods import InvalidQuery
 from costs.rendering import encode
 

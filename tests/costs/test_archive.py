@@ -18,6 +18,7 @@ from django.test import Client
 from django.urls import reverse
 
 from costs import archive, attribution, parquet, partitions
+from costs.archived import Archived
 from costs.breakdown import breakdown
 from costs.models import ApiKey, ArchivedPartition, ArchivedSum, CostEvent, PriceRate, Scope
 from costs.models.archives import table_of
@@ -226,7 +227,7 @@ class TestAnArchivedEvent:
         fill()
         archived(tmp_path)
 
-        with pytest.raises(attribution.Archived, match=r"manage\.py restore_archive"):
+        with pytest.raises(Archived, match=r"manage\.py restore_archive"):
             attribution.explain("later")
 
         assert attribution.explain("never seen") is None
