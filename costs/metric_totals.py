@@ -22,7 +22,7 @@ GENERIC = "finops_generic_costs_usd_total"
 EVENTS = "finops_cost_events_total"
 ADJUSTMENTS = "finops_cost_adjustments_usd"
 OTHER = "other"
-LOCK = 2_400_020
+LOCK = 2_400_003
 NOTES_AT_ONCE = 1_000
 
 Key = tuple[str, tuple[str, ...]]
