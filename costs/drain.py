@@ -84,7 +84,7 @@ def drain(*, at: datetime, seconds: float = 20.0) -> int:
     partitions.ensure_once(at)
     started, total = time.monotonic(), 0
     while (elapsed := time.monotonic() - started) < seconds:
-        moment = at + timedelta(seconds=elapsed)
+        moment = at + timedelta(milliseconds=int(elapsed * 1000))
         fresh, *troubled = [_process(_claim(company.condition, company.rows), at=moment) for company in COMPANIES]
         total += fresh + sum(troubled)
         if fresh <= _trickle() and not any(troubled):
