@@ -34,7 +34,7 @@ DEMO_SECONDS = 300
 SECOND_UP_SECONDS = 10
 DESCRIBED = {
     *("base_url", "flower_url", "admin_url", "admin_user", "admin_password"),
-    *("api_key", "metrics_token", "database_url", "redis_url", "receivers_url"),
+    *("api_key", "metrics_url", "metrics_token", "database_url", "redis_url", "receivers_url"),
 }
 # Twice what gpt-4o costs for 1,000 and 500 tokens, once as recorded and once not; and a name that nobody sells.
 TRACE = """\
