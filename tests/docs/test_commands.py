@@ -38,8 +38,10 @@ NOT_RUN = {
     "promtool": "needs Prometheus; tests/deploy/test_prometheus_rules.py does the same",
     ".venv/bin/python manage.py test_alert": "needs a receiver; tests/alerts/test_test_alert.py has one",
 }
-# An error of HTTP ends the session, as one of a command does.
-PREAMBLE = 'set -euo pipefail\ncurl() { command curl --fail --show-error "$@"; }\n'
+# An error of HTTP ends the session, as one of a command does, unless it passes: on a busy machine a cost may be read a
+# moment before it is booked.
+PATIENTLY = "--fail --show-error --retry 3 --retry-delay 1 --retry-all-errors"
+PREAMBLE = f'set -euo pipefail\ncurl() {{ command curl {PATIENTLY} "$@"; }}\n'
 
 committed = pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
 

@@ -23,8 +23,9 @@ LEFT = '[{"event_id":"left","cost_type":"cdn","amount":"1","timestamp":"2026-11-
 EVENT = {"cost_type": "cdn", "amount": "0.000000000001", "post_id": "p"}
 
 
-@pytest.fixture(scope="module")
-def booking_worker(django_db_setup: None) -> Iterator[AppProcess]:
+@pytest.fixture
+def booking_worker(transactional_db: None) -> Iterator[AppProcess]:
+    """It ends before the tables are emptied: a drain that still looks around would be in the way."""
     with worker(1) as process:
         yield process
 
