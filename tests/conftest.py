@@ -11,6 +11,7 @@ from importlib import import_module
 
 import django
 import pytest
+import redis
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
@@ -75,6 +76,15 @@ def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush_without_triggers)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_message_is_older_than_the_test(request: pytest.FixtureRequest) -> None:
+    """Tests without a worker ring too, and the first worker of a later test would answer all of that first."""
+    marker = request.node.get_closest_marker("django_db")
+    if marker and marker.kwargs.get("transaction"):
+        with redis.from_url(settings.CELERY_BROKER_URL) as broker:
+            broker.flushall()
 
 
 @pytest.fixture

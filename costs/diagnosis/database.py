@@ -21,6 +21,7 @@ SLOW_READ_MS = 200
 # Of what the server allows; the rest is needed by whoever comes to help.
 FULL = 0.8
 TOP = 10
+MANY_DEAD = 100_000
 Found = tuple[Section, list[str]]
 
 
@@ -164,7 +165,7 @@ def _tables(at: datetime) -> Found:
     return Section("tables", columns, rows), [
         f"{dead:,} of {live + dead:,} rows of {name} are dead: does autovacuum run, does a transaction never end?"
         for name, live, _, _, dead, *_ in rows
-        if dead > 100_000 and dead > live
+        if dead > MANY_DEAD and dead > live
     ]
 
 

@@ -29,6 +29,8 @@ def _decisions_end() -> Iterator[None]:
     close_decisions()
 
 
+# Threads of the application draw their jitter whenever they want, also while Hypothesis watches the generator.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True, databases=["default", "inbox", "decisions"])
 def test_every_answer_is_a_documented_one() -> None:
