@@ -6,7 +6,7 @@ VENV := .venv/bin/python
 LOCKS := requirements requirements-archive requirements-local requirements-dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up down status demo test bench crash lint lock clean local dev
+.PHONY: help up down status demo test bench soak crash lint lock clean local dev
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' Makefile
@@ -28,6 +28,9 @@ test: dev ## Run the whole test suite on its own throw-away servers
 
 bench: dev ## Run the benchmarks
 	@$(VENV) -m bench $(ARGS)
+
+soak: dev ## Half an hour of steady load: memory, processors, connections, answers
+	@$(VENV) -m bench.soak $(ARGS)
 
 crash: dev ## Kill workers 20 times while 20,000 events come in; count what is lost or doubled
 	@$(VENV) -m tests.end_to_end $(ARGS)

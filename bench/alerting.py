@@ -15,6 +15,7 @@ from django.db import connections
 from django.utils.timezone import now
 
 from bench.engine import wait_until_booked
+from bench.rounds import quantile
 from bench.supply import Supply, batches
 from bench.workload import SEED
 from costs import ingest
@@ -149,8 +150,3 @@ class Load:
             raise RuntimeError(f"{self._sent} events were sent beside the incidents, but {booked} lines were booked.")
         if self._sent < LEAST_SHARE * EVENTS_PER_SECOND * self._seconds:
             raise RuntimeError(f"Only {self._sent / self._seconds:.0f} events a second were sent beside the incidents.")
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that so large a share of all does not exceed."""
-    return sorted(values)[math.ceil(share * len(values)) - 1]

@@ -11,8 +11,9 @@ from typing import Self
 
 from django.utils.timezone import now
 
-from bench.alerting import PAUSE_SECONDS, background, quantile
+from bench.alerting import PAUSE_SECONDS, background
 from bench.engine import wait_until_booked
+from bench.rounds import quantile
 from bench.supply import Supply
 from bench.workload import SEED
 from controls.models import Control

@@ -19,7 +19,7 @@ import redis
 from django.conf import settings
 from django.utils.timezone import now
 
-from bench.alerting import quantile
+from bench.rounds import quantile
 from controls import budgets
 from controls.models import Budget
 from costs.models import ApiKey, Scope

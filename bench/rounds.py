@@ -1,5 +1,6 @@
 """Figures and their yardstick, measured turn by turn, so that a busy moment of the machine meets both."""
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -103,3 +104,8 @@ def _figure(
 def shown(value: float) -> str:
     """For people: whole numbers, and of small ones two decimals."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that so large a share of all does not exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]

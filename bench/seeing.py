@@ -10,7 +10,7 @@ from urllib.request import urlopen
 from django.db import connection
 from django.utils.timezone import now
 
-from bench.alerting import quantile
+from bench.rounds import quantile
 from costs import metric_gauges
 from costs.models import MetricGauge
 from finops_project.local.ports import LOOPBACK, free_port

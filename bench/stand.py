@@ -11,11 +11,11 @@ import django
 from django.core.management import call_command
 
 from tests import processes
-from tests.servers import postgres_server, redis_server
+from tests.servers import Server, postgres_server, redis_server
 
 
 @contextmanager
-def servers() -> Iterator[None]:
+def servers() -> Iterator[dict[str, Server]]:
     """PostgreSQL and Valkey with default durability; Django is set up on them, the database migrated."""
     with postgres_server() as postgres, redis_server() as redis:
         os.environ |= {
@@ -28,7 +28,7 @@ def servers() -> Iterator[None]:
         }
         django.setup()
         call_command("migrate", interactive=False, verbosity=0)
-        yield
+        yield {"postgres": postgres, "valkey": redis}
 
 
 @contextmanager

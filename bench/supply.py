@@ -22,14 +22,14 @@ class Supply:
 
     def __init__(self, trace: Path = SOURCE / TRACE) -> None:
         self.is_real = trace.exists()
-        self._workload = Workload(_tokens(trace))
+        self.workload = Workload(_tokens(trace))
 
     @property
     def described(self) -> str:
         return "token counts of real requests" if self.is_real else "generated token counts (no trace at hand)"
 
     def fields(self, count: int) -> list[Fields]:
-        return self._workload.events(count, at=now())
+        return self.workload.events(count, at=now())
 
     def bodies(self, count: int) -> list[bytes]:
         return [encode(fields) for fields in self.fields(count)]

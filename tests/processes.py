@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -112,8 +113,15 @@ P = TypeVar("P", bound=AppProcess)
 @contextmanager
 def worker(n: int = 2, **extra: str) -> Iterator[AppProcess]:
     """A prefork worker with n children that consumes already; `extra` are environment variables."""
-    name = f"test-{secrets.token_hex(4)}"
-    with _started(AppProcess, processes.worker_command(processes=n, name=name), "worker", extra) as process:
+    with worker_of(processes.QUEUES, n, extra) as process:
+        yield process
+
+
+@contextmanager
+def worker_of(queues: tuple[str, ...], n: int, extra: Mapping[str, str] = MappingProxyType({})) -> Iterator[AppProcess]:
+    """A worker of these queues alone."""
+    command = processes.worker_command(processes=n, name=f"test-{secrets.token_hex(4)}", queues=queues)
+    with _started(AppProcess, command, "worker", extra) as process:
         process.wait_until(lambda: process.count_logged(" ready.") > 0, "ready worker")
         yield process
 

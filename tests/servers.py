@@ -38,6 +38,12 @@ class Server:
         return self._server.port
 
     @property
+    def pid(self) -> int:
+        """Of the running process, which starts others."""
+        assert self._process, "The server does not run."
+        return self._process.pid
+
+    @property
     def log(self) -> Path:
         return self._server.folder / "server.log"
 

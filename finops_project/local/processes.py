@@ -18,7 +18,7 @@ WEB_PROCESSES = 2
 WEB_THREADS = 64
 WORKER_PROCESSES = 2
 # Detection never waits for a drain, and neither of them for a receiver of alerts that hangs.
-BOOKING, WATCHING, TELLING = "celery", "watch", "tell"
+QUEUES = BOOKING, WATCHING, TELLING = "celery", "watch", "tell"
 
 # What its list of tasks shows: by default it hides the arguments.
 FLOWER_COLUMNS = "name,uuid,state,args,kwargs,received,runtime,worker"
@@ -40,7 +40,7 @@ def web_command(port: int, *, processes: int = WEB_PROCESSES) -> list[str]:
 
 
 def worker_command(
-    *, processes: int = WORKER_PROCESSES, name: str = "worker", queues: tuple[str, ...] = (BOOKING, WATCHING, TELLING)
+    *, processes: int = WORKER_PROCESSES, name: str = "worker", queues: tuple[str, ...] = QUEUES
 ) -> list[str]:
     """A worker of these queues."""
     options = ["--pool", "prefork", "--concurrency", str(processes), "--task-events"]

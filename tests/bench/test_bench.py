@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.alerting import quantile
 from bench.report import table
-from bench.rounds import Contest, Trial, measure, shown
+from bench.rounds import Contest, Trial, measure, quantile, shown
 from bench.workload import MODELS, OPERATIONS, PERSONAS, Workload, generated_tokens
 from costs.booking import book
 from costs.events import completed, encode, parse

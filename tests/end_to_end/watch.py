@@ -1,18 +1,15 @@
 """The alert path on real processes: vendors that listen, a worker that books, one that watches, a beat."""
 
-import secrets
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from finops_project.local import processes as commands
 from tests.alerts.conftest import seed
 from tests.alerts.vendors import MailServer, PagerDutyServer, SlackServer, pagerduty, slack, smtp
-from tests.processes import AppProcess
+from tests.processes import AppProcess, worker_of
 
 SWEEP_SECONDS = "1"
 
@@ -95,27 +92,12 @@ def watcher(extra: Mapping[str, str], n: int = 2) -> Iterator[AppProcess]:
 
     `extra` are environment variables.
     """
-    name = f"watcher-{secrets.token_hex(4)}"
-    command = commands.worker_command(processes=n, name=name, queues=(commands.WATCHING, commands.TELLING))
-    with _started(command, extra) as process:
+    with worker_of((commands.WATCHING, commands.TELLING), n, extra) as process:
         yield process
 
 
 @contextmanager
 def booker(extra: Mapping[str, str], n: int = 1) -> Iterator[AppProcess]:
     """A worker that books and does nothing else."""
-    name = f"booker-{secrets.token_hex(4)}"
-    command = commands.worker_command(processes=n, name=name, queues=(commands.BOOKING,))
-    with _started(command, extra) as process:
+    with worker_of((commands.BOOKING,), n, extra) as process:
         yield process
-
-
-@contextmanager
-def _started(command: list[str], extra: Mapping[str, str]) -> Iterator[AppProcess]:
-    with tempfile.TemporaryDirectory(prefix="finops-test-watch-") as folder:
-        process = AppProcess(command, "worker", Path(folder) / "worker.log", extra)
-        try:
-            process.wait_until(lambda: process.count_logged(" ready.") > 0, "ready worker")
-            yield process
-        finally:
-            process.close()
