@@ -29,6 +29,15 @@ TRIES, PAUSE_SECONDS = 30, 2.0
 LOCK_NOT_AVAILABLE = "55P03"
 
 
+# The numbers of the adjustments of what the adjustments in {table} correct: as many of each line as there are.
+ADJUSTMENT_KEYS = """
+INSERT INTO costs_adjustmentkey (line_id, number)
+SELECT adjusts, row_number() OVER (PARTITION BY adjusts ORDER BY created_at, id) FROM cost_events
+WHERE adjusts IN (SELECT adjusts FROM {table})
+ORDER BY 1, 2 ON CONFLICT DO NOTHING
+"""
+
+
 class Unarchivable(Exception):
     """This month cannot leave the ledger, or not come back; the message says why."""
 
@@ -113,8 +122,11 @@ def attach(archived: ArchivedPartition, rows: Iterator[Sequence[Any]] | None) ->
             cursor.execute(f"DROP TRIGGER append_only ON {table}")
         else:
             _load(cursor, table, rows or iter(()))
+            _refuse_taken_ids(cursor, table)
         bounds = f"('{archived.month} 00:00:00+00') TO ('{archived.ends} 00:00:00+00')"
         _without_waiting_long(f"ALTER TABLE cost_events ATTACH PARTITION {table} FOR VALUES FROM {bounds}")
+        # In a database that never had the lines it has no keys of their adjustments either.
+        cursor.execute(ADJUSTMENT_KEYS.format(table=f"{table} WHERE adjusts IS NOT NULL"))
         ArchivedPartition.objects.filter(pk=archived.pk).delete()
 
 
@@ -206,6 +218,16 @@ def _load(cursor: Any, table: str, rows: Iterator[Sequence[Any]]) -> None:
     ):
         for row in rows:
             copy.write_row(row)
+
+
+def _refuse_taken_ids(cursor: Any, table: str) -> None:
+    cursor.execute(f"SELECT count(*) FROM {table} JOIN cost_events USING (id)")
+    taken = cursor.fetchone()[0]
+    if taken:
+        raise Unarchivable(
+            f"{taken:,} of its lines have ids that other lines have here: bring it back in a database that had booked"
+            " nothing when its backup was restored"
+        )
 
 
 def _month(table: str) -> date:

@@ -118,7 +118,7 @@ def counted_operations(lines: Sequence[Line]) -> list[str]:
     pairs = {(line.persona_id or "", line.operation) for line in lines if line.operation}
     known = _known(pairs)
     if unknown := pairs - known:
-        known |= _introduce(unknown)
+        known |= introduce(unknown)
     return [_counted(line, known) for line in lines]
 
 
@@ -153,7 +153,7 @@ ORDER BY persona_id, operation
 """
 
 
-def _introduce(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+def introduce(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
     with connection.cursor() as cursor:
         if _have_room(cursor, {persona for persona, _ in pairs}):
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [OPERATIONS_LOCK])

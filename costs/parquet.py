@@ -63,7 +63,10 @@ class Tally:
 
 
 def write(month: date, folder: Path) -> Path:
-    """Write the month's lines; the file appears when it is whole and on the disk."""
+    """Write the month's lines; the file appears when it is whole and on the disk.
+
+    Raises Unarchivable where a file of that name has other lines: it may be their only copy.
+    """
     path, tally = folder / f"{table_of(month)}.parquet", Tally()
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
@@ -74,6 +77,7 @@ def write(month: date, folder: Path) -> Path:
             told = {"format": FORMAT, "month": f"{month:%Y-%m}", **tally.as_metadata}
             writer.add_key_value_metadata({f"finops.{name}": value for name, value in told.items()})
         _to_disk(unfinished)
+        _refuse_others(path, tally)
         unfinished.replace(path)
         _to_disk(folder)
     finally:
@@ -128,6 +132,17 @@ def rows_of(path: Path) -> Iterator[Row]:
     """The lines, in the order of COLUMNS."""
     for rows in _row_groups(path):
         yield from rows
+
+
+def _refuse_others(path: Path, tally: Tally) -> None:
+    if not path.exists():
+        return
+    told = told_by(path)
+    if any(told.get(name) != value for name, value in tally.as_metadata.items()):
+        raise Unarchivable(
+            f"{path.name} is there already, with other lines ({told.get('rows')}, ${told.get('sum')}; the ledger has"
+            f" {tally.lines}, ${tally.total:f}) and may be their only copy: bring back what is missing, or move it away"
+        )
 
 
 def _pages(table: str) -> Iterator[list[Row]]:

@@ -5,93 +5,71 @@ brings back it also counts, 1,000 rows at a time, so the service may run meanwhi
 run again. Ids of lines stay as they were unless another line has them by now.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from itertools import groupby
 from typing import Any
 
 from django.db import connection, transaction
 
-from costs import backup, ledger, partitions
-from costs.backup import Opened, Unreadable
+from costs import archive, backup, chunks, ledger, partitions, restore_archives
+from costs.backup import Chunk, Opened, Unreadable
 from costs.booking import Line
 from costs.models import CostEvent
 from costs.outcomes import ADD_UP
 
-ROWS = 1000
-# One restore at a time: two would give the same adjustment twice.
-LOCK = 2_400_030
-# Between reading the sequence and moving it others take numbers from it, but never so many.
-HEADROOM = 1_000_000
-NAMES = re.compile(r"[a-z_]+(,[a-z_]+)*", re.ASCII)
+ARCHIVES = "archives"
 
 
 @dataclass(slots=True)
 class Restored:
-    """Rows in the backup and rows that came back, by part; lines that did not come, by what they are here.
+    """Rows that were read and rows that came back, by part; lines that did not come, by what they are here.
 
     here: booked already. waits: accepted, not booked yet. other: another body under the same id, which stands.
     orphan: an adjustment of a charge that is not here, or was booked anew. archived: in the file of its month.
+    `differing` are months that the backup has as archived, and that are part of the ledger here with other lines.
     """
 
-    found: dict[str, int] = field(default_factory=dict)
-    came: dict[str, int] = field(default_factory=dict)
+    found: dict[str, int] = field(default_factory=lambda: {part.name: 0 for part in backup.PARTS})
+    came: dict[str, int] = field(default_factory=lambda: {part.name: 0 for part in backup.PARTS})
     left_out: dict[str, int] = field(default_factory=dict)
+    differing: list[str] = field(default_factory=list)
 
 
-def restore(opened: Opened, *, at: datetime) -> Restored:
-    """Bring back what is missing; safe to run twice, and while events come in.
+def restore(opened: Opened, restored: Restored, *, at: datetime) -> None:
+    """Bring back what is missing, and count it in `restored`; safe to run twice, and while events come in.
 
-    Raises Unreadable when a newer release wrote the backup, or when it holds months that are archived here.
+    Raises Unreadable when a newer release wrote the backup, when it was cut off, or when it holds lines that are
+    missing here, of months that are archived here. What `restored` has counted by then has come back.
     """
-    if opened.manifest.migration > backup.migration():
-        raise Unreadable(f"it was written after migration {opened.manifest.migration}, which is missing here")
-    restored = Restored(found={name: part.rows for name, part in opened.manifest.parts.items()})
-    for name, bring in PARTS.items():
-        restored.came[name] = sum(bring(chunk, restored, at) for chunk in _chunks(opened, name))
-    return restored
+    if opened.start.migration > backup.migration():
+        raise Unreadable(f"it was written after migration {opened.start.migration}, which is missing here")
+    for part, found in groupby(opened.chunks, key=lambda chunk: chunk.part):
+        if part not in restored.found:
+            raise Unreadable(f"what to do with its {part} is not known here")
+        if part == ARCHIVES:
+            _archives(_counted(found, restored), restored, at)
+            continue
+        for chunk in _counted(found, restored):
+            restored.came[part] += PARTS[part](chunk, restored, at)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Records of one file, and its header, which names the columns."""
-
-    header: bytes
-    records: list[bytes]
-
-    @property
-    def columns(self) -> str:
-        """Raises Unreadable for what cannot be names: they become part of a statement."""
-        columns = self.header.decode(errors="replace").strip()
-        if not NAMES.fullmatch(columns):
-            raise Unreadable(f"its columns cannot be understood: {columns[:100]!r}")
-        return columns
+def _counted(found: Iterator[Chunk], restored: Restored) -> Iterator[Chunk]:
+    for chunk in found:
+        restored.found[chunk.part] += chunk.rows
+        yield chunk
 
 
-def _chunks(opened: Opened, name: str) -> Iterator[_Chunk]:
-    with opened.part(name) as stream:
-        found = backup.records(stream)
-        header = next(found)
-        while some := list(islice(found, ROWS)):
-            yield _Chunk(header, some)
+def _archives(found: Iterator[Chunk], restored: Restored, at: datetime) -> None:
+    brought = restore_archives.bring(found, at=at)
+    restored.came[ARCHIVES] = brought.rows
+    restored.differing += brought.differing
 
 
-def _load(cursor: Any, chunk: _Chunk, types: str) -> None:
-    """Put the records into a table `chunk` that ends with the transaction; `types` are those of its columns."""
-    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-    cursor.execute(f"CREATE TEMP TABLE chunk ({types}) ON COMMIT DROP")
-    with (
-        connection.wrap_database_errors,
-        cursor.copy(f"COPY chunk ({chunk.columns}) FROM STDIN (FORMAT csv)") as copy,
-    ):
-        copy.write(b"".join(chunk.records))
-
-
-def _sheets(chunk: _Chunk, restored: Restored, at: datetime) -> int:
+def _sheets(chunk: Chunk, restored: Restored, at: datetime) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
-        _load(cursor, chunk, "id uuid, content jsonb, created_at timestamptz")
+        chunks.load(cursor, [chunk], "id uuid, content jsonb, created_at timestamptz")
         cursor.execute(
             "INSERT INTO costs_pricesheet (id, content, created_at) SELECT id, content, created_at FROM chunk"
             " ORDER BY id ON CONFLICT DO NOTHING"
@@ -128,31 +106,26 @@ UPDATE chunk SET new_id = CASE
 WHERE state = 'missing'
 """
 # An adjustment points to its charge, whose id may be another one here. One that was booked anew here, at its own price,
-# is another charge. An archived one keeps the id that it had.
+# is another charge. An archived one, in the backup or here, keeps the id that it had.
 POINT = """
 UPDATE chunk SET adjusts = COALESCE(
     (SELECT c.new_id FROM chunk c WHERE c.event_id = chunk.event_id AND c.source = chunk.source
      AND c.created_at = chunk.charged_at AND c.entry_type = 'charge' AND c.state = 'missing'),
     (SELECT e.id FROM cost_events e WHERE e.event_id = chunk.event_id AND e.source = chunk.source
      AND e.created_at = chunk.charged_at AND e.entry_type = 'charge'),
-    CASE WHEN charged_at IS NULL
+    CASE WHEN (charged_at IS NULL
+               OR date_trunc('month', charged_at, 'UTC')::date IN (SELECT month FROM costs_archivedpartition))
          AND NOT EXISTS (SELECT FROM cost_events e WHERE e.id = chunk.adjusts) THEN adjusts END)
 WHERE entry_type = 'adjustment' AND state = 'missing'
-"""
-ADJUSTMENT_KEYS = """
-INSERT INTO costs_adjustmentkey (line_id, number)
-SELECT adjusts, row_number() OVER (PARTITION BY adjusts ORDER BY created_at, id) FROM cost_events
-WHERE adjusts IN (SELECT adjusts FROM chunk WHERE state = 'missing' AND adjusts IS NOT NULL)
-ORDER BY 1, 2 ON CONFLICT DO NOTHING
 """
 ORPHANS = """
 UPDATE chunk SET state = 'orphan' WHERE state = 'missing' AND entry_type = 'adjustment' AND adjusts IS NULL
 """
 
 
-def _lines(chunk: _Chunk, restored: Restored, at: datetime) -> int:
+def _lines(chunk: Chunk, restored: Restored, at: datetime) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
-        _load(cursor, chunk, _types_of_lines(cursor))
+        chunks.load(cursor, [chunk], _types_of_lines(cursor))
         cursor.execute(KEYS.format(which="digest IS NOT NULL AND entry_type = 'charge'"))
         fresh = set(cursor.fetchall())
         cursor.execute(KNOWN)
@@ -192,13 +165,9 @@ def _states(cursor: Any) -> dict[str, int]:
 
 
 def _make_room(cursor: Any) -> None:
-    """No line that is booked from now on gets an id that comes back; and the months that come back have a partition."""
-    cursor.execute(
-        "SELECT setval(sequence, most + %s) FROM"
-        " (SELECT pg_get_serial_sequence('cost_events', 'id') AS sequence, max(id) AS most FROM chunk) AS ids,"
-        " pg_sequence_last_value(sequence::regclass) AS last WHERE COALESCE(last, 0) < most",
-        [HEADROOM],
-    )
+    """No line that is booked meanwhile gets an id that comes back; and the months that come back have a partition."""
+    cursor.execute("SELECT max(id) FROM chunk")
+    chunks.reserve_ids(cursor, cursor.fetchone()[0])
     cursor.execute("SELECT DISTINCT date_trunc('month', created_at, 'UTC') FROM chunk WHERE state = 'missing'")
     for (month,) in cursor.fetchall():
         partitions.ensure(month, ahead=0)
@@ -211,7 +180,7 @@ def _write(cursor: Any, at: datetime) -> int:
         " ORDER BY new_id RETURNING id"
     )
     ids = [row[0] for row in cursor.fetchall()]
-    cursor.execute(ADJUSTMENT_KEYS)
+    cursor.execute(archive.ADJUSTMENT_KEYS.format(table="chunk WHERE state = 'missing' AND adjusts IS NOT NULL"))
     if ids:
         ledger.count(list(_as_lines(ids)), at=at)
     return len(ids)
@@ -222,11 +191,11 @@ def _as_lines(ids: Iterable[int]) -> Iterator[Line]:
     return (Line(*row) for row in rows)
 
 
-def _waiting(chunk: _Chunk, restored: Restored, at: datetime) -> int:
+def _waiting(chunk: Chunk, restored: Restored, at: datetime) -> int:
     """Events that were accepted and not booked: into the inbox, unless their key is here already."""
     types = "source text, event_id text, digest bytea, payload text, post_id text, hold_ids text[]"
     with transaction.atomic(), connection.cursor() as cursor:
-        _load(cursor, chunk, f"{types}, received_at timestamptz")
+        chunks.load(cursor, [chunk], f"{types}, received_at timestamptz")
         cursor.execute(
             f"WITH fresh AS ({KEYS.format(which='digest IS NOT NULL')})"
             " INSERT INTO costs_inboxrow (source, payload, event_count, post_ids, hold_ids, received_at)"
@@ -236,11 +205,11 @@ def _waiting(chunk: _Chunk, restored: Restored, at: datetime) -> int:
         return int(cursor.rowcount)
 
 
-def _dead_letters(chunk: _Chunk, restored: Restored, at: datetime) -> int:
+def _dead_letters(chunk: Chunk, restored: Restored, at: datetime) -> int:
     types = "source text, event_id text, digest bytea, post_id text, persona_id text, payload text, reason text"
     columns = "source, event_id, post_id, persona_id, payload, reason, attempts, created_at"
     with transaction.atomic(), connection.cursor() as cursor:
-        _load(cursor, chunk, f"{types}, attempts int, created_at timestamptz")
+        chunks.load(cursor, [chunk], f"{types}, attempts int, created_at timestamptz")
         cursor.execute(
             f"WITH fresh AS ({KEYS.format(which='digest IS NOT NULL')})"
             f" INSERT INTO costs_deadletter ({columns}, replayed_by) SELECT {columns}, ''"
@@ -262,16 +231,25 @@ WITH fresh AS (
 """
 
 
-def _outcomes(chunk: _Chunk, restored: Restored, at: datetime) -> int:
+def _archived_keys(chunk: Chunk, restored: Restored, at: datetime) -> int:
+    """Of events whose lines are in files, so that none is ever booked again."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        chunks.load(cursor, [chunk], "source text, event_id text, digest bytea")
+        cursor.execute(KEYS.format(which="digest IS NOT NULL"))
+        return int(cursor.rowcount)
+
+
+def _outcomes(chunk: Chunk, restored: Restored, at: datetime) -> int:
     types = "source text, event_id text, digest bytea, timestamp timestamptz, created_at timestamptz, post_id text"
     with transaction.atomic(), connection.cursor() as cursor:
-        _load(cursor, chunk, f"{types}, persona_id text, kind text, quantity numeric, amount numeric")
+        chunks.load(cursor, [chunk], f"{types}, persona_id text, kind text, quantity numeric, amount numeric")
         cursor.execute(OUTCOMES)
         return int(cursor.fetchone()[0])
 
 
-PARTS: dict[str, Callable[[_Chunk, Restored, datetime], int]] = {
+PARTS: dict[str, Callable[[Chunk, Restored, datetime], int]] = {
     "sheets": _sheets,
+    "archived_keys": _archived_keys,
     "lines": _lines,
     "waiting": _waiting,
     "dead_letters": _dead_letters,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +21,7 @@ from django.urls import reverse
 from costs import archive, attribution, parquet, partitions
 from costs.archived import Archived
 from costs.breakdown import breakdown
-from costs.models import ApiKey, ArchivedPartition, ArchivedSum, CostEvent, PriceRate, Scope
+from costs.models import ApiKey, ArchivedPartition, ArchivedSum, CostEvent, PriceRate, PriceSheet, Scope
 from costs.models.archives import table_of
 from costs.periods import InvalidQuery
 from costs.reprice import reprice
@@ -28,6 +29,7 @@ from costs.verify import verify
 from finops_project.local.home import SOURCE
 from tests.controls.conftest import make_budget
 from tests.costs.conftest import Ledger, amount_event, usage_event
+from tests.costs.test_backup import empty, lose
 from tests.processes import environment
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -142,6 +144,30 @@ class TestTheFile:
         assert not ArchivedPartition.objects.exists()
         assert CostEvent.objects.count() == 6
 
+    def test_a_file_with_other_lines_is_never_overwritten(self, tmp_path: Path) -> None:
+        """Of a month that was restored in part, it may be the only copy."""
+        fill()
+        archived(tmp_path)
+        path = tmp_path / FILE
+        run("restore_archive", str(path))
+        whole = path.read_bytes()
+        lose("event_id = 'later'")
+
+        with pytest.raises(CommandError, match=rf"2025-02 stays: .*{FILE} is there already, with other lines \(2, "):
+            archived(tmp_path)
+
+        assert path.read_bytes() == whole
+        assert [child.name for child in tmp_path.iterdir() if "unfinished" in child.name] == []
+
+    def test_a_file_that_is_none_of_ours_is_never_overwritten(self, tmp_path: Path) -> None:
+        fill()
+        (tmp_path / FILE).write_text("notes")
+
+        with pytest.raises(CommandError, match=r"2025-02 stays: .* is no Parquet file"):
+            archived(tmp_path)
+
+        assert (tmp_path / FILE).read_text() == "notes"
+
 
 @committed
 class TestWhatStays:
@@ -220,6 +246,25 @@ class TestWhatStays:
 
         assert breakdown(start_date="2025-02-10T12:00:00Z", end_date="2025-02-10T13:00:00Z")["total_cost"] == 0.5
 
+    def test_a_part_of_an_hour_is_refused_also_while_its_lines_leave(self, tmp_path: Path) -> None:
+        """A breakdown that finds no archive and then waits for the ledger's lock finds no lines either."""
+        fill()
+        file = parquet.compare(FEBRUARY, parquet.write(FEBRUARY, tmp_path))
+        left, may_commit = threading.Event(), threading.Event()
+        leaving = threading.Thread(target=_leave, args=(file, left, may_commit))
+        leaving.start()
+        assert left.wait(10)
+        commit = threading.Thread(target=_when_somebody_waits, args=(may_commit,))
+        commit.start()
+
+        try:
+            with pytest.raises(InvalidQuery, match="the lines of 2025-02-10 12:00 UTC are archived"):
+                breakdown(start_date="2025-02-10T12:15:00Z", end_date="2025-02-11T00:00:00Z")
+        finally:
+            may_commit.set()
+            leaving.join()
+            commit.join()
+
 
 @committed
 class TestAnArchivedEvent:
@@ -261,6 +306,20 @@ class TestAnArchivedEvent:
 
         with pytest.raises(CommandError, match="of months that are archived: restore_archive first"):
             run("restore", str(tmp_path / "all.tar.gz"))
+
+    def test_what_a_backup_brought_before_that_is_told(self, tmp_path: Path) -> None:
+        fill()
+        run("backup", "--output", str(tmp_path / "all.tar.gz"))
+        archived(tmp_path)
+        sql("DELETE FROM costs_eventkey WHERE event_id = 'later'")
+        empty("costs_pricesheet")
+        said = StringIO()
+
+        with pytest.raises(CommandError, match="Only what is told above was read and restored"):
+            call_command("restore", str(tmp_path / "all.tar.gz"), stdout=said)
+
+        assert f"{PriceSheet.objects.count():>12,}  sheets\n" in said.getvalue()
+        assert PriceSheet.objects.exists()
 
     @pytest.mark.parametrize("statement", ["UPDATE {} SET cost_amount = 0", "DELETE FROM {}", "TRUNCATE {}"])
     def test_its_line_cannot_be_changed_while_its_table_stands(self, tmp_path: Path, statement: str) -> None:
@@ -446,6 +505,25 @@ def test_whoever_uses_the_ledger_for_long_is_waited_for_and_holds_up_nobody(
     archived(tmp_path)
 
     assert ArchivedPartition.objects.count() == 2
+
+
+def _leave(file: archive.File, left: threading.Event, may_commit: threading.Event) -> None:
+    try:
+        with transaction.atomic():
+            archive.detach(FEBRUARY, file, at=NOW)
+            left.set()
+            may_commit.wait(10)
+    finally:
+        connection.close()
+
+
+def _when_somebody_waits(may_commit: threading.Event) -> None:
+    try:
+        while not may_commit.is_set() and not sql("SELECT pid FROM pg_locks WHERE NOT granted"):
+            time.sleep(0.02)
+        may_commit.set()
+    finally:
+        connection.close()
 
 
 def _read_for_long(holds: threading.Event, may_end: threading.Event) -> None:

@@ -1,6 +1,8 @@
 """A backup brings the ledger back exactly, into an empty database and into one that has a part of it."""
 
 import io
+import subprocess
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,13 +15,15 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from costs import counters, drain, outcomes
+from costs import backup, counters, drain, outcomes
 from costs.events import encode
 from costs.models import AdjustmentKey, CostEvent, DeadLetter, EventKey, InboxRow, Outcome, PriceRate, PriceSheet
 from costs.reprice import reprice
 from costs.verify import verify
+from finops_project.local.home import SOURCE
 from tests.controls.conftest import make_budget
 from tests.costs.conftest import Ledger, amount_event, usage_event
+from tests.processes import environment
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(days=40)
@@ -234,6 +238,27 @@ class TestIntoADatabaseThatHasAPartOfIt:
         assert CostEvent.objects.count() == CostEvent.objects.values("pk").distinct().count()
         assert not verify().drifts
 
+    def test_what_came_back_under_other_ids_can_be_backed_up_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A charge whose id was taken has a higher one than its adjustment."""
+        monkeypatch.setattr(backup, "ROWS", 2)
+        fill()
+        first, second = str(tmp_path / "first.tar.gz"), str(tmp_path / "second.tar.gz")
+        run("backup", "--output", first)
+        empty()
+        Ledger().record([amount_event("1", event_id="mine")], at=NOW)
+        run("restore", first)
+        total = CostEvent.objects.total()
+        run("backup", "--output", second)
+        empty()
+
+        run("restore", second)
+
+        assert CostEvent.objects.get(event_id="old", adjusts=None).pk > 1_000_000
+        assert CostEvent.objects.total() == total
+        assert not verify().drifts
+
     def test_what_waits_here_is_booked_from_here_alone(self, tmp_path: Path) -> None:
         wait()
         drain.drain(at=NOW)
@@ -315,12 +340,12 @@ class TestTheFile:
         with tarfile.open(path) as old, tarfile.open(forged, "w:gz") as new:
             for entry in old:
                 body = old.extractfile(entry).read()  # type: ignore[union-attr]
-                if entry.name == "lines.csv":
+                if entry.name.startswith("lines/"):
                     body = body.replace(b"0.0075", b"0.0076", 1)
                 new.addfile(entry, io.BytesIO(body))
         empty()
 
-        with pytest.raises(CommandError, match=r"lines.csv is not as it was written"):
+        with pytest.raises(CommandError, match=r"lines 000001 is not as it was written"):
             run("restore", str(forged))
 
         assert not CostEvent.objects.exists()
@@ -335,6 +360,18 @@ class TestTheFile:
         with pytest.raises(CommandError, match="was not restored"):
             run("restore", str(path))
 
+    @pytest.mark.parametrize(("minutes", "is_in_it"), [(59, True), (61, False)])
+    def test_a_day_reaches_back_an_hour_more_for_what_was_being_booked_then(
+        self, tmp_path: Path, minutes: int, is_in_it: bool
+    ) -> None:
+        Ledger().record([amount_event("1")], at=datetime.now(UTC) - timedelta(days=1, minutes=minutes))
+        path = str(tmp_path / "day.tar.gz")
+        run("backup", "--since", "1d", "--output", path)
+        empty()
+        run("restore", path)
+
+        assert CostEvent.objects.exists() is is_in_it
+
     def test_the_period_leaves_out_what_was_booked_before(self, tmp_path: Path) -> None:
         Ledger().record([amount_event("1", event_id="before")], at=EARLIER)
         Ledger().record([amount_event("2", event_id="after")], at=NOW)
@@ -345,6 +382,13 @@ class TestTheFile:
 
         assert [line.event_id for line in CostEvent.objects.all()] == ["after"]
 
+    def test_nothing_appears_under_its_name_that_is_not_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "all.tar.gz"
+        with pytest.raises(ZeroDivisionError), backup.appearing(path) as file:
+            file.write(bytes([1 // 0]))
+
+        assert list(tmp_path.iterdir()) == []
+
     def test_no_sheet_is_lost(self, tmp_path: Path) -> None:
         fill()
         before, path = PriceSheet.objects.count(), str(tmp_path / "all.tar.gz")
@@ -354,3 +398,69 @@ class TestTheFile:
 
         assert PriceSheet.objects.count() == before > 1
         assert Outcome.objects.count() == 1
+
+
+@committed
+class TestThroughPipes:
+    """No disk is needed where the commands run, and their exit codes are the shell's."""
+
+    def test_what_one_writes_the_other_reads(self, tmp_path: Path) -> None:
+        fill()
+        before, path = everything(), tmp_path / "all.tar.gz"
+        written = shell(f"{MANAGE} backup --output - > {path}")
+        empty()
+
+        read = shell(f"{MANAGE} restore - < {path}")
+
+        assert (written.returncode, written.stdout, read.returncode) == (0, "", 0)
+        assert f"{len(before['cost_events']):>12,}  lines\n" in written.stderr
+        assert everything() == before
+
+    def test_a_backup_that_fails_says_so(self, tmp_path: Path) -> None:
+        written = shell(
+            f"{MANAGE} backup --output - > {tmp_path}/all.tar.gz", DATABASE_URL="postgresql://127.0.0.1:1/x"
+        )
+
+        assert written.returncode != 0
+
+    def test_what_came_before_the_end_was_cut_off_is_told_and_stays(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backup, "ROWS", 2)
+        fill()
+        path, count = tmp_path / "all.tar.gz", CostEvent.objects.count()
+        run("backup", "--output", str(path))
+        empty()
+        with tarfile.open(path) as old, tarfile.open(tmp_path / "cut.tar.gz", "w:gz") as new:
+            for entry in list(old)[: _place(old, "lines/000002")]:
+                new.addfile(entry, old.extractfile(entry))
+        said = StringIO()
+
+        with (tmp_path / "cut.tar.gz").open() as stream, monkeypatch.context() as patch:
+            patch.setattr("sys.stdin", stream)
+            with pytest.raises(CommandError, match="Only what is told above was read and restored: it was cut off"):
+                call_command("restore", "-", stdout=said)
+
+        assert f"{2:>12,}  {2:>12,}  lines\n" in said.getvalue()
+        assert CostEvent.objects.count() == 2
+        assert not verify().drifts
+        run("restore", str(path))
+        assert CostEvent.objects.count() == count
+
+
+MANAGE = f"{sys.executable} manage.py"
+
+
+def shell(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=SOURCE,
+        env=environment("command") | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _place(tar: tarfile.TarFile, name: str) -> int:
+    return next(place for place, entry in enumerate(tar) if entry.name.startswith(name))
