@@ -12,15 +12,17 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Mapping
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, Final
 
 import structlog
+from django.conf import settings as django_settings
 from structlog.processors import TimeStamper, UnicodeDecoder
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import EventDict, Processor
 
-PRETTY, JSON = "pretty", "json"
+PRETTY: Final = "pretty"
+JSON: Final = "json"
 FIRST = ("timestamp", "level", "event", "logger")
 IDS = (
     *("event_id", "post_id", "persona_id", "hold_id", "budget_id", "anomaly_id", "delivery_id", "override_id"),
@@ -35,6 +37,8 @@ TOLD = (
     "exception",
 )
 LONGEST_TEXT, LONGEST_TRACEBACK, LONGEST_REASON, DEEPEST = 2_000, 20_000, 300, 5
+# Patterns read so many times what is told: callers choose how long their texts are, and how long reading takes.
+READ_PER_TOLD = 4
 HIDDEN = "***"
 NAMES_OF_SECRETS = (
     "authorization|password|passwd|secret|token|webhook|webhook_url|dsn|api[_-]?key|routing_key|cookie|sessionid|"
@@ -44,7 +48,7 @@ SECRET_NAME = re.compile(rf"(?:^|[_-])(?:{NAMES_OF_SECRETS})$", re.IGNORECASE)
 PAYLOADS = {"usage", "metadata", "cost_metadata", "payload", "body", "args", "kwargs", "params", "data", "headers"}
 SECRET_TEXTS = (
     # What an address may hide: a login, and on other hosts all that follows the host.
-    (re.compile(r"(\w+://)[^\s/@\"']*@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"://[^\s/@\"']*@"), f"://{HIDDEN}@"),
     (re.compile(r"(https?://[^\s/\"'<>]+)/[^\s\"'<>)\]]+"), rf"\1/{HIDDEN}"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (re.compile(r"\bfin_[\w-]{8,}"), f"fin_{HIDDEN}"),
@@ -142,12 +146,21 @@ class Scrubber:
         return {name: self._value(name, value) for name, value in event.items()}
 
     def text(self, text: str, longest: int = LONGEST_TEXT) -> str:
+        """At most so many characters, and an ellipsis where something was left out."""
+        read = text[: READ_PER_TOLD * longest]
+        told, is_all = self._hide(read), len(read) == len(text)
+        if not is_all:
+            # A secret may begin there, and only the whole of it is recognised.
+            told = told[:-longest]
+        return told if is_all and len(told) <= longest else f"{told[:longest]}…"
+
+    def _hide(self, text: str) -> str:
         if self._known:
             text = self._known.sub(HIDDEN, text)
         if SUSPICIOUS.search(text):
             for pattern, replacement in SECRET_TEXTS:
                 text = pattern.sub(replacement, text)
-        return text if len(text) <= longest else f"{text[:longest]}…"
+        return text
 
     def _value(self, name: str, value: Any, depth: int = 0) -> Any:
         if SECRET_NAME.search(name) or name.lower() in PAYLOADS or depth > DEEPEST:
@@ -159,6 +172,12 @@ class Scrubber:
         if isinstance(value, list | tuple | set | frozenset):
             return [self._value("", each, depth + 1) for each in value]
         return value if value is None or isinstance(value, bool | int | float) else self.text(str(value))
+
+
+@cache
+def scrubber() -> Scrubber:
+    """The one that knows the secrets of this process' settings."""
+    return Scrubber(django_settings.SECRETS)
 
 
 def tell_exception(logger: Any, method: str, event: EventDict) -> EventDict:
@@ -173,9 +192,9 @@ def tell_exception(logger: Any, method: str, event: EventDict) -> EventDict:
 
 
 def reason(error: BaseException) -> str:
-    """An exception in one line, which quotes as little as can be."""
+    """An exception in one line, which quotes as little as can be, and no secret."""
     first, *_ = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {_escaped(first[:LONGEST_REASON])}"
+    return f"{type(error).__name__}: {_escaped(scrubber().text(first, LONGEST_REASON))}"
 
 
 def _chain(error: BaseException, seen: set[int]) -> list[str]:

@@ -1,10 +1,12 @@
-"""What Flower and everybody else who watches tasks is told of their arguments: ids and figures, never a payload.
+"""What Flower and everybody else who watches tasks is told: of their arguments ids and figures, never a payload.
 
 Our own tasks carry nothing else. But an event may be sent through the broker by name, by programs that know nothing of
-this one: then the worker, too, keeps what the message says of its arguments to itself.
+this one: then the worker, too, keeps what the message says of its arguments to itself. Of a failure it tells as much
+as a line of the log.
 """
 
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,17 +14,28 @@ from celery.app.amqp import AMQP
 from celery.utils.saferepr import saferepr
 from celery.worker.request import Request
 
+from finops_project.logs import LONGEST_REASON, scrubber
+
 UNTOLD = "…"
-_ID = r"(?:'[^'\\]{0,255}'|\d{1,20}|True|False|None)"
+# With the asterisks of what is hidden: workers read what senders wrote.
+_ID = r"(?:'[\w.:/@+* -]{0,255}'|\d{1,20}|True|False|None)"
 _NAMED = rf"'(?:\w+_id|version|nudge)': {_ID}"
 ARGUMENTS = re.compile(rf"[(\[](?:{_ID}(?:, {_ID})*,?)?[)\]]")
 NAMED_ARGUMENTS = re.compile(rf"\{{(?:{_NAMED}(?:, {_NAMED})*)?\}}")
+# Also within quotes, where Python writes it as two characters.
+END_OF_LINE = re.compile(r"[\r\n]|\\[rn]")
 
 
 def told(written: str) -> str:
     """Arguments as Python writes them, if they are ids; else that they are not told."""
     is_told = ARGUMENTS.fullmatch(written) or NAMED_ARGUMENTS.fullmatch(written)
-    return written if is_told else UNTOLD
+    return scrubber().text(written) if is_told else UNTOLD
+
+
+def told_failure(written: str) -> str:
+    """An exception as Python writes it, without the lines after its first: they may quote what an event holds."""
+    first, *others = END_OF_LINE.split(written, maxsplit=1)
+    return scrubber().text(f"{first}{UNTOLD}" if others else first, LONGEST_REASON)
 
 
 class DiscreetMessages(AMQP):  # type: ignore[misc]  # Celery has no types
@@ -42,7 +55,7 @@ class DiscreetMessages(AMQP):  # type: ignore[misc]  # Celery has no types
 
 
 class DiscreetRequest(Request):  # type: ignore[misc]
-    """The worker's side: the event that it was received, and what `inspect` shows."""
+    """The worker's side: the events that it was received and how it failed, and what `inspect` shows."""
 
     @property
     def argsrepr(self) -> str:
@@ -54,3 +67,13 @@ class DiscreetRequest(Request):  # type: ignore[misc]
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         return {**super().info(safe=True), "args": self.argsrepr, "kwargs": self.kwargsrepr}
+
+    def on_failure(self, exc_info: Any, *more: Any, **options: Any) -> Any:
+        # Its frames alone: Celery's own text also has all that the error says.
+        exc_info.traceback = "".join(traceback.format_tb(exc_info.tb))
+        return super().on_failure(exc_info, *more, **options)
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        if "exception" in fields:
+            fields["exception"] = told_failure(fields["exception"])
+        super().send_event(type, **fields)

@@ -19,6 +19,8 @@ from finops_project.logs import IDS
 
 log = logging.getLogger(__name__)
 
+LONGEST_ID = 255
+
 _started: dict[str, float] = {}
 
 
@@ -32,7 +34,7 @@ def _begin(
     _started[task_id] = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     ids = {**dict(zip(_parameters(sender), args, strict=False)), **(kwargs or {})}
-    told = {name: str(value) for name, value in ids.items() if name in IDS and value}
+    told = {name: str(value) for name, value in ids.items() if name in IDS and value and _is_id(value)}
     structlog.contextvars.bind_contextvars(**told | {"task_id": task_id, "task": sender.name})
 
 
@@ -42,6 +44,11 @@ def _end(sender: Any = None, task_id: str = "", state: str | None = None, **_: A
         level = logging.DEBUG if sender.name in _scheduled() else logging.INFO
         log.log(level, "task succeeded", extra={"ms": round(seconds * 1000, 1)})
     structlog.contextvars.clear_contextvars()
+
+
+def _is_id(value: Any) -> bool:
+    """A message that was sent by name may hold anything under the name of an id."""
+    return isinstance(value, str | int) and len(str(value)) <= LONGEST_ID
 
 
 @cache

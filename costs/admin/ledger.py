@@ -15,7 +15,16 @@ from django.utils.timezone import now
 
 from costs.admin import posts
 from costs.admin.base import ModelAdmin, Permanent, page
-from costs.admin.search import DEFAULT_DAYS, POSTS_FOUND, KnownNames, Place, Search, TooSlow, posts_beginning_with
+from costs.admin.search import (
+    DEFAULT_DAYS,
+    NAMELESS,
+    POSTS_FOUND,
+    KnownNames,
+    Place,
+    Search,
+    TooSlow,
+    posts_beginning_with,
+)
 from costs.models import CostEvent, EntryType
 
 STATES = (("", "any"), ("unpriced", "unpriced"), ("deviating", "amount deviates from the price"))
@@ -30,16 +39,18 @@ class SearchForm(forms.Form):
     """The filter above the list; its cleaned data are the fields of a Search."""
 
     q = forms.CharField(required=False, max_length=255, label="Post or event")
-    # Not stripped: a link to a post must lead to exactly this post.
+    # Names are not stripped: a link to one must lead to exactly this one.
     post = forms.CharField(required=False, max_length=255, strip=False, widget=forms.HiddenInput)
     start = _day("From (UTC)")
     end = _day("To, included")
     # Of the first day; the first page leads here from one of its hours.
     hour = forms.IntegerField(required=False, min_value=0, max_value=23, widget=forms.HiddenInput)
-    persona_id = forms.CharField(required=False, max_length=100, label="Persona")
-    cost_type = forms.CharField(required=False, max_length=100, label="Type")
-    model = forms.CharField(required=False, max_length=100, label="Model")
-    operation = forms.CharField(required=False, max_length=100, label="Operation")
+    # The first page leads here from what has no name.
+    without = forms.ChoiceField(required=False, choices=[("", ""), *NAMELESS.items()], widget=forms.HiddenInput)
+    persona_id = forms.CharField(required=False, max_length=100, strip=False, label="Persona")
+    cost_type = forms.CharField(required=False, max_length=100, strip=False, label="Type")
+    model = forms.CharField(required=False, max_length=100, strip=False, label="Model")
+    operation = forms.CharField(required=False, max_length=100, strip=False, label="Operation")
     entry_type = forms.ChoiceField(required=False, label="Entry", choices=[("", "any"), *EntryType.choices])
     state = forms.ChoiceField(required=False, label="State", choices=STATES)
 
@@ -81,6 +92,7 @@ class CostEventAdmin(Permanent, ModelAdmin):
             title="Ledger lines",
             form=form,
             search=search,
+            without=NAMELESS.get(search.without, ""),
             names=KnownNames.since(today - timedelta(days=DEFAULT_DAYS)),
             is_default_period=bool(search.start) and not form.cleaned_data.get("start"),
             many_posts=len(posts_beginning_with(search.q)) == POSTS_FOUND if search.q else False,

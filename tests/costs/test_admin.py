@@ -151,6 +151,20 @@ class TestLedgerLines:
         assert totals.charges == len(found)
         assert totals.amount == sum((line.cost_amount or 0 for line in CostEvent.objects.filter(event_id__in=found)), 0)
 
+    @pytest.mark.parametrize("field", ["persona_id", "cost_type", "model", "operation"])
+    def test_a_name_is_found_with_its_blanks(self, admin_client: Client, ledger: Ledger, field: str) -> None:
+        ledger.record([amount_event("1", event_id=f"{name}|", **{field: name}) for name in ("ai", " ai", "ai ")])
+
+        for name in ("ai", " ai", "ai "):
+            assert events_on(find(admin_client, **{field: name})) == [f"{name}|"]
+
+    def test_a_blank_typed_by_mistake_is_told(self, admin_client: Client, ledger: Ledger) -> None:
+        ledger.record([amount_event("1", persona_id="stoic")])
+
+        response = find(admin_client, persona_id="stoic ")
+
+        assert "Names must be whole, case and blanks at their ends included" in read(response)
+
     def test_without_a_period_the_last_seven_days_are_shown_and_the_page_says_so(
         self, admin_client: Client, ledger: Ledger
     ) -> None:

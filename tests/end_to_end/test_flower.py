@@ -14,6 +14,7 @@ import pytest
 from celery import current_app
 from playwright.sync_api import expect
 
+from alerts.tasks import deliver
 from costs.models import CostEvent
 from costs.tasks import track_cost
 from finops_project.local import processes
@@ -92,6 +93,18 @@ def test_a_task_is_shown_by_its_name_its_state_and_ids_only(shown: Flower) -> No
     for page in ("/api/tasks", f"/task/{by_name.id}", "/api/workers?refresh=1"):
         assert CANARY not in shown.get(page)
     assert CostEvent.objects.count() == 2
+
+
+def test_of_a_failure_it_shows_what_a_log_would(shown: Flower) -> None:
+    sent = current_app.send_task(deliver.name, kwargs={"delivery_id": f"db://finops:{CANARY}@db"}, queue="celery")
+    failed = wait_for_task(shown, lambda task: task["uuid"] == sent.id)
+
+    assert (failed["state"], failed["kwargs"]) == ("FAILURE", "{'delivery_id': 'db://***@db'}")
+    assert failed["exception"] == """ValueError("Field 'id' expected a number but got 'db://***@db'.")"""
+    # Where it happened, and none of the error's own words.
+    assert failed["traceback"].startswith('  File "')
+    assert "ValueError" not in failed["traceback"]
+    assert CANARY not in shown.get(f"/task/{sent.id}")
 
 
 def test_nobody_sees_it_without_the_login() -> None:

@@ -9,17 +9,21 @@ from typing import Any
 
 import pytest
 import structlog
+from celery.signals import task_postrun, task_prerun
+from django.conf import settings
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
-from finops_project import access, logs
+from costs.tasks import track_cost
+from finops_project import access, logs, task_lines
 from finops_project.express import ExpressLane
 from finops_project.local.home import SOURCE
 from finops_project.local.processes import FLOWER_COLUMNS
 from tests.costs.http import Caller
 
 CANARY = "canary-7f3a9c"
+READ = logs.READ_PER_TOLD * logs.LONGEST_TEXT
 
 
 class Book:
@@ -224,6 +228,33 @@ class TestSecrets:
 
         assert book.lines[0]["event"] == "the vendor said ***, in short"
 
+    def test_a_secret_at_the_end_of_what_is_read_is_not_told_in_part(self) -> None:
+        scrub = logs.Scrubber([CANARY])
+        # Once it is hidden, what stood at the end of the text stands at its beginning.
+        long_secret = "password=" + "x" * READ
+
+        for secret in (CANARY, f"db://finops:{CANARY}@db", f"password='one {CANARY}'"):
+            for place in range(len(secret)):
+                text = f"{long_secret[: READ - place - 1]} {secret} and more"
+
+                assert CANARY[:3] not in scrub.text(text)
+
+    @pytest.mark.parametrize(
+        ("secret", "part"),
+        [
+            (f"db://finops:{CANARY}@db", CANARY[:3]),
+            (f"password='one {CANARY}'", CANARY[:3]),
+            (settings.SECRET_KEY, settings.SECRET_KEY[:3]),
+        ],
+    )
+    def test_nor_at_the_end_of_an_exceptions_message(self, log: logging.Logger, secret: str, part: str) -> None:
+        book = written(log)
+
+        for place in range(len(secret)):
+            log.warning("it failed", exc_info=ValueError("." * (logs.LONGEST_REASON - place - 1) + f" {secret}"))
+
+        assert part not in book.text
+
     @pytest.mark.parametrize(
         "text", ["input_tokens: 5", "5 tokens", "the key local (fin_abc123…)", "tokens=7", "Listening at: http://h:80"]
     )
@@ -233,6 +264,38 @@ class TestSecrets:
         log.warning(text)
 
         assert book.lines[0]["event"] == text
+
+
+class TestWhatAnybodySends:
+    """Patterns look at a bounded text, or one long header would hold up a web process for minutes."""
+
+    def test_only_its_beginning_is_read(self) -> None:
+        told = logs.Scrubber().text("password=" + "x" * READ + " and what follows")
+
+        assert told == "…"
+
+    @pytest.mark.parametrize(
+        "piece",
+        [
+            *("a", "a:", "'", '"', " ", "_", "a_", "-", "://", "a://", "http://", "http://a"),
+            *("token", "token ", "token= ", "token='", "bearer ", "fin_", "fin_-", "\\", "\n", "\x00"),
+        ],
+    )
+    def test_all_of_it_is_told_in_a_short_line(self, log: logging.Logger, piece: str) -> None:
+        book = written(log, form=logs.PRETTY)
+        text = (piece * 400_000)[:400_000]
+
+        log.warning(text, extra={"model": text}, exc_info=ValueError(text))
+
+        # A control character is written as four.
+        assert len(book.text) < 4 * (2 * logs.LONGEST_TEXT + logs.LONGEST_REASON) + 500
+
+    @pytest.mark.django_db
+    def test_a_long_name_of_a_host_is_told_in_a_short_line(self, book: Book, client: Client) -> None:
+        client.get("/health", headers={"Host": "a" * 400_000})
+
+        (line,) = [line for line in book.lines if line["logger"] == "django.security.DisallowedHost"]
+        assert len(line["event"]) == logs.LONGEST_TEXT + 1
 
 
 class TestTheImage:
@@ -286,6 +349,35 @@ class TestCelerysLines:
 
         assert not logs.Once().filter(record)
         assert logs.Once().filter(logging.makeLogRecord({"name": "celery.beat", "msg": "beat: Starting..."}))
+
+
+class TestATask:
+    @pytest.fixture
+    def task(self, log: logging.Logger) -> Iterator[str]:
+        """The id of a task; it has ended when the next test begins."""
+        assert task_lines, "it listens to Celery's signals"
+        yield "t-1"
+        task_postrun.send(sender=track_cost, task_id="t-1", state="FAILURE")
+
+    def test_its_lines_tell_the_ids_that_it_was_given(self, log: logging.Logger, task: str) -> None:
+        book = written(log)
+
+        task_prerun.send(sender=track_cost, task_id=task, kwargs={"event_id": "e" * 255, "hold_id": 7, "post_id": ""})
+        log.info("booked")
+
+        (line,) = book.lines
+        assert (line["task_id"], line["task"]) == (task, "costs.tasks.track_cost")
+        assert (line["event_id"], line["hold_id"]) == ("e" * 255, "7")
+        assert "post_id" not in line
+
+    @pytest.mark.parametrize("value", [{"prompt": CANARY}, [CANARY], CANARY + "x" * 255, 10**255, 1.5])
+    def test_what_only_has_the_name_of_an_id_is_not_told(self, log: logging.Logger, task: str, value: Any) -> None:
+        book = written(log)
+
+        task_prerun.send(sender=track_cost, task_id=task, kwargs={"event_id": value})
+        log.info("booked")
+
+        assert "event_id" not in book.lines[0]
 
 
 @pytest.mark.django_db

@@ -3,21 +3,28 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from celery import current_app
+from celery.beat import PersistentScheduler
+from django.conf import settings
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from costs import schedule
 from costs.models import ScheduledRun
 from costs.tasks import track_cost
-from finops_project.schedule import Book
+from finops_project.local.ports import LOOPBACK, free_port
+from finops_project.schedule import Book, go_on
 from tests.processes import AppProcess, beat, worker
 from tests.servers import wait_until
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+HOURLY = {"partitions", "verify-ledger", "controls-forget"}
 SWEEP = "costs.tasks.sweep_inbox"
 SECONDS = 30
 
@@ -98,6 +105,42 @@ class TestARun:
         assert min(seconds() for _ in range(20)) < 0.001
 
 
+def known(entry: str, started_at: datetime) -> None:
+    ScheduledRun.objects.note(
+        ScheduledRun(entry=entry, started_at=started_at, ended_at=started_at, seconds=0, runs=1, failures=0)
+    )
+
+
+@pytest.mark.django_db
+class TestABeatWhoseFileIsNew:
+    @pytest.fixture
+    def scheduler(self, tmp_path: Path) -> Iterator[PersistentScheduler]:
+        found = PersistentScheduler(current_app, schedule_filename=str(tmp_path / "schedule"))
+        yield found
+        found.close()
+
+    @staticmethod
+    def due(scheduler: PersistentScheduler) -> set[str]:
+        go_on(scheduler.schedule.values(), timezone.now())
+        return {name for name, entry in scheduler.schedule.items() if entry.is_due()[0]}
+
+    def test_what_never_ran_is_due_but_for_the_report_of_the_day(self, scheduler: PersistentScheduler) -> None:
+        assert self.due(scheduler) & set(HOURLY | {"daily-digest"}) == HOURLY
+
+    def test_what_ran_is_due_a_period_after_its_last_run(self, scheduler: PersistentScheduler) -> None:
+        known("partitions", timezone.now() - timedelta(minutes=61))
+        known("verify-ledger", timezone.now() - timedelta(minutes=59))
+        known("daily-digest", timezone.now() - timedelta(hours=25))
+
+        assert self.due(scheduler) & {"partitions", "verify-ledger", "daily-digest"} == {"partitions", "daily-digest"}
+
+    def test_what_the_file_knows_better_stays(self, scheduler: PersistentScheduler) -> None:
+        known("partitions", timezone.now() - timedelta(hours=2))
+        scheduler.reserve(scheduler.schedule["partitions"])
+
+        assert "partitions" not in self.due(scheduler)
+
+
 @pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
 class TestRealProcesses:
     @pytest.fixture
@@ -114,6 +157,22 @@ class TestRealProcesses:
         assert (sweep.failures, sweep.error) == (0, "")
         assert timedelta(0) < sweep.ended_at - sweep.started_at < timedelta(seconds=SECONDS)
 
+    def test_a_new_beat_makes_up_for_what_should_have_run_before_it(self, consumer: AppProcess) -> None:
+        known("partitions", timezone.now() - timedelta(minutes=61))
+        known("controls-forget", timezone.now() - timedelta(minutes=59))
+
+        with beat():
+            wait_until(lambda: _runs("partitions") > 1 and _runs("verify-ledger") > 0, SECONDS, _what_ran)
+
+        assert _runs("controls-forget") == 1
+
+    def test_without_postgres_beat_sends_all_the_same(self) -> None:
+        nowhere = f"postgresql://finops@{LOOPBACK}:{free_port()}/finops"
+
+        with beat(DATABASE_URL=nowhere) as sender, redis.from_url(settings.CELERY_BROKER_URL) as broker:
+            sender.wait_until(lambda: bool(broker.llen("celery")), "message")
+            assert sender.count_logged("beat starts without its last runs") == 1
+
     def test_a_run_that_fails_leaves_its_error(self, consumer: AppProcess) -> None:
         current_app.send_task(SWEEP, kwargs={"unexpected": "argument"})
 
@@ -121,6 +180,13 @@ class TestRealProcesses:
         failed = ScheduledRun.objects.get(failures=1)
         assert failed.entry == "inbox-sweep"
         assert failed.error.startswith("TypeError: sweep_inbox() got an unexpected keyword argument")
+
+    def test_its_error_hides_secrets(self, consumer: AppProcess) -> None:
+        current_app.send_task(SWEEP, kwargs={"postgresql://finops:canary@db": 1})
+
+        wait_until(lambda: ScheduledRun.objects.filter(failures=1).exists(), SECONDS, _what_ran)
+        error = ScheduledRun.objects.get(failures=1).error
+        assert "got an unexpected keyword argument 'postgresql://***@db'" in error
 
 
 def _runs(entry: str) -> int:
