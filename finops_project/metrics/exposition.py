@@ -21,6 +21,7 @@ class _OfThisProcess(Collector):
 
 def render(*, with_ledger: bool) -> bytes:
     """Of all processes that share this one's folder; with what the ledger says, or without."""
+    processes.clear_away()
     registry = CollectorRegistry()
     if processes.folder():
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -29,4 +30,5 @@ def render(*, with_ledger: bool) -> bytes:
     registry.register(processes.MemoryCollector())
     if with_ledger:
         registry.register(LedgerCollector(at=now()))
-    return generate_latest(registry)
+    with processes.undisturbed():
+        return generate_latest(registry)
