@@ -16,7 +16,9 @@ from finops_project.local.home import last_lines
 from finops_project.local.ports import free_port
 from finops_project.local.servers import Postgres, Valkey
 
-START_SECONDS = 30
+START_SECONDS = 60
+# A shutdown writes down what the tests before left in memory.
+END_SECONDS = 180
 # A fast shutdown, as in production: sessions are cut, nothing is lost.
 STOP_SIGNALS = {Postgres: signal.SIGINT, Valkey: signal.SIGTERM}
 
@@ -89,7 +91,7 @@ class Server:
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        process.wait(START_SECONDS)
+        process.wait(END_SECONDS)
         if self._guard:
             release(self._guard)
 
