@@ -1,7 +1,7 @@
 """The admin as somebody at a desk uses it: a browser, a login, every page there is, and a ledger that fills them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,8 @@ from tests.processes import web
 
 NAME, PASSWORD = "auditor", "a long enough password"
 SCREENSHOTS = Home().run / "screenshots"
+WIDE, NARROW = "wide", "narrow"
+LOOKS: dict[str, dict[str, Any]] = {WIDE: {}, NARROW: {"width": 375, "height": 812}}
 # More than the longest page has: a page that never lets go of the focus is a trap.
 TAB_STOPS = 400
 
@@ -105,6 +107,19 @@ class Desk:
                 break
         found: list[str] = self.page.evaluate(NEVER_FOCUSED)
         return found
+
+    def walk(self, pages: Mapping[str, str], look: str) -> dict[str, list[str]]:
+        """Open and photograph every page, wide ones in dark too; returns what does not fit or has no focus ever."""
+        troubles = {}
+        for name, path in pages.items():
+            self.open(path)
+            self.photograph(f"{name}-{look}")
+            troubles[name] = [*self.wider_than_window(), *self.beyond_keyboard()]
+            if look == WIDE:
+                # As the switch of the theme does it.
+                self.page.evaluate("document.documentElement.classList.add('dark')")
+                self.photograph(f"{name}-dark")
+        return {name: parts for name, parts in troubles.items() if parts}
 
     def photograph(self, name: str) -> None:
         """The whole page in one window, so that what sticks to the window's edges covers nothing."""

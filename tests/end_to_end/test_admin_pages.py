@@ -3,19 +3,15 @@
 Every page is also looked at in light, dark and narrow; `.run/screenshots/` keeps what was seen.
 """
 
-from typing import Any
-
 import pytest
 from playwright.sync_api import expect
 
 from costs.models import ApiKey, DeadLetter, InboxRow
 from tests.costs.conftest import amount_event, usage_event
 from tests.costs.test_admin import CONTRADICTION
-from tests.end_to_end.audit_desk import NAME, a_ledger_of_everything, audit_desk, book
+from tests.end_to_end.audit_desk import LOOKS, NAME, NARROW, a_ledger_of_everything, audit_desk, book
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases=["default", "inbox"]), pytest.mark.slow]
-
-LOOKS: dict[str, dict[str, Any]] = {"light": {}, "dark": {"dark": True}, "narrow": {"width": 390, "height": 844}}
 
 
 def test_from_a_post_down_to_price_and_formula() -> None:
@@ -44,7 +40,7 @@ def test_the_same_way_with_the_keyboard_alone() -> None:
 
 
 def test_the_navigation_of_a_narrow_screen_opens_with_the_keyboard() -> None:
-    with audit_desk(**LOOKS["narrow"]) as desk:
+    with audit_desk(**LOOKS[NARROW]) as desk:
         desk.tab_to("Navigation")
         desk.page.keyboard.press("Enter")
 
@@ -100,13 +96,7 @@ def test_the_secret_of_a_new_key_is_seen_once() -> None:
 def test_every_page_is_quiet_fits_and_is_within_reach_of_the_keyboard(look: str) -> None:
     pages = a_ledger_of_everything()
 
-    too_wide, out_of_reach = {}, {}
     with audit_desk(**LOOKS[look]) as desk:
-        for name, path in pages.items():
-            desk.open(path)
-            desk.photograph(f"{name}-{look}")
-            too_wide[name] = desk.wider_than_window()
-            out_of_reach[name] = desk.beyond_keyboard()
+        troubles = desk.walk(pages, look)
 
-    assert {name: parts for name, parts in too_wide.items() if parts} == {}
-    assert {name: parts for name, parts in out_of_reach.items() if parts} == {}
+    assert troubles == {}

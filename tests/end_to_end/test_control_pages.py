@@ -13,8 +13,7 @@ from controls import budgets, increases, overrides
 from controls.models import Budget, BudgetPeriod, Control, Override, Policy, Switch
 from tests.controls.conftest import make_budget
 from tests.controls.rows import HOUR, make_control, make_hold, make_refusal, make_transition
-from tests.end_to_end.audit_desk import NAME, Desk, address_of, audit_desk
-from tests.end_to_end.test_admin_pages import LOOKS
+from tests.end_to_end.audit_desk import LOOKS, NAME, address_of, audit_desk
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "inbox"]),
@@ -65,20 +64,10 @@ def test_one_persona_is_paused_with_the_keyboard_alone() -> None:
 def test_every_page_is_quiet_fits_and_is_within_reach_of_the_keyboard(look: str) -> None:
     pages = a_day_of_controls()
 
-    too_wide, out_of_reach = {}, {}
     with audit_desk(**LOOKS[look]) as desk:
-        for name, path in pages.items():
-            visit(desk, f"{name}-{look}", path)
-            too_wide[name] = desk.wider_than_window()
-            out_of_reach[name] = desk.beyond_keyboard()
+        troubles = desk.walk(pages, look)
 
-    assert {name: parts for name, parts in too_wide.items() if parts} == {}
-    assert {name: parts for name, parts in out_of_reach.items() if parts} == {}
-
-
-def visit(desk: Desk, name: str, path: str) -> None:
-    desk.open(path)
-    desk.photograph(name)
+    assert troubles == {}
 
 
 def a_day_of_controls() -> dict[str, str]:

@@ -15,8 +15,7 @@ from anomalies.models import Anomaly, RulePolicy, Tolerance
 from tests.alerts.conftest import seed
 from tests.anomalies.incidents import EVIDENCE, found, look, spike_of
 from tests.anomalies.test_admin import one
-from tests.end_to_end.audit_desk import NAME, Desk, address_of, audit_desk
-from tests.end_to_end.test_admin_pages import LOOKS
+from tests.end_to_end.audit_desk import LOOKS, NAME, address_of, audit_desk
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases=["default", "inbox"]), pytest.mark.slow]
 RULES = ("cost_threshold", "unpriced", "budget_overrun", "negative_roi", "forecast", "burn_rate", "no_data")
@@ -98,20 +97,10 @@ def test_the_address_of_a_channel_is_written_and_never_shown() -> None:
 def test_every_page_is_quiet_fits_and_is_within_reach_of_the_keyboard(look: str) -> None:
     pages = a_night_of_incidents()
 
-    too_wide, out_of_reach = {}, {}
     with audit_desk(**LOOKS[look]) as desk:
-        for name, path in pages.items():
-            visit(desk, f"{name}-{look}", path)
-            too_wide[name] = desk.wider_than_window()
-            out_of_reach[name] = desk.beyond_keyboard()
+        troubles = desk.walk(pages, look)
 
-    assert {name: parts for name, parts in too_wide.items() if parts} == {}
-    assert {name: parts for name, parts in out_of_reach.items() if parts} == {}
-
-
-def visit(desk: Desk, name: str, path: str) -> None:
-    desk.open(path)
-    desk.photograph(name)
+    assert troubles == {}
 
 
 def a_night_of_incidents() -> dict[str, str]:
