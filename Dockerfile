@@ -16,7 +16,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PROMETHEUS_MULTIPROC_DIR=/tmp/metrics \
     DJANGO_SETTINGS_MODULE=finops_project.settings \
     DJANGO_STATIC_ROOT=/app/staticfiles
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin finops
+# /files: where a volume for backups and archives is mounted, which takes its owner from here.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin finops && install --directory --owner finops /files
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY manage.py ./
@@ -25,8 +26,9 @@ COPY costs costs
 COPY controls controls
 COPY alerts alerts
 COPY anomalies anomalies
-# The files are collected with a throw-away secret; the image keeps none.
-RUN DJANGO_SECRET_KEY=only-for-collecting-files-at-build-time-and-never-for-serving-anything \
+# The files are collected with a throw-away secret; the image keeps none, and no folder of metrics that would be root's.
+RUN env -u PROMETHEUS_MULTIPROC_DIR \
+    DJANGO_SECRET_KEY=only-for-collecting-files-at-build-time-and-never-for-serving-anything \
     python manage.py collectstatic --noinput --verbosity 0 && python -m compileall -q .
 USER 10001
 EXPOSE 8080

@@ -8,14 +8,24 @@ where, but who asks: a view says `with from_replica():` around a report, and all
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
+from psycopg_pool import ConnectionPool
+
+from costs.deadline import LONGEST_SECONDS, HastyConnection
 
 REPLICA = "replica"
+# Beat's sweeps leave something new every second.
+NEWEST = (
+    "SELECT max(moment) FROM"
+    " (SELECT ended_at FROM costs_scheduledrun UNION SELECT applied FROM django_migrations) AS left_behind (moment)"
+)
 
 _alias: ContextVar[str] = ContextVar("reports", default=DEFAULT_DB_ALIAS)
 
@@ -33,6 +43,37 @@ def from_replica() -> Iterator[None]:
 def reading() -> BaseDatabaseWrapper:
     """The connection for SQL of a report; the primary's outside `from_replica`."""
     return connections[_alias.get()]
+
+
+def lag() -> timedelta:
+    """How far the replica is behind, by the newest of what beat's runs and migrations have left on each server.
+
+    So no right is needed but to read tables. Raises psycopg.Error after a second at most when it does not answer.
+    """
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(NEWEST)
+        (newest,) = cursor.fetchone()
+    with _hasty(settings.DATABASE_REPLICA_URL).connection() as replica:
+        ((known,),) = replica.execute(NEWEST).fetchall()
+    behind: timedelta = newest - known
+    return max(behind, timedelta(0))
+
+
+@cache
+def _hasty(url: str) -> ConnectionPool[HastyConnection]:
+    """Opened when somebody first asks; it waits for nobody."""
+    return ConnectionPool(
+        url,
+        connection_class=HastyConnection,
+        kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 2},
+        check=ConnectionPool.check_connection,
+        open=True,
+        min_size=0,
+        max_size=2,
+        num_workers=1,
+        timeout=LONGEST_SECONDS,
+        reconnect_timeout=1,
+    )
 
 
 class ReportRouter:

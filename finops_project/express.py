@@ -27,10 +27,15 @@ log = logging.getLogger(__name__)
 PATH = "/controls/decision"
 # Asks nobody, and whoever hears no answer restarts the process.
 HEALTH = "/health"
+# Whoever hears 503 sends the process no decisions either: so it never stands behind what the lanes are full of.
+READY = "/ready"
 # Of the 64 threads of a web process: so many serve what is no decision, so many of those wait for one that does, and
 # the rest are always there for decisions.
 LANES = 8
-WAITING = 44
+WAITING = 40
+# Of /ready: while Postgres hangs, whoever asks over and over must not take all threads.
+READY_LANES = 2
+READY_WAITING = 2
 # So long nobody came or went: then the lanes are stuck, whatever the reason.
 STUCK_SECONDS = 5.0
 LOOK_SECONDS = 0.2
@@ -67,22 +72,27 @@ class ExpressLane:
 
 
 class Bulkhead:
-    """Middleware; lets at most LANES of the requests that are no decisions in at once, and WAITING of them wait."""
+    """Middleware; lets at most LANES of the requests that are no decisions in at once, and WAITING of them wait.
+
+    `/ready` has lanes of its own, and `/health` needs none.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
         self._lanes = Lanes(LANES, WAITING)
+        self._ready = Lanes(READY_LANES, READY_WAITING)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info == HEALTH:
             return self._get_response(request)
-        if not self._lanes.enter():
+        lanes = self._ready if request.path_info == READY else self._lanes
+        if not lanes.enter():
             sentence = "Too much is under way here and does not get on: ask again in a moment."
             return Problem(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)}).response()
         try:
             return self._get_response(request)
         finally:
-            self._lanes.leave()
+            lanes.leave()
 
 
 class Lanes:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
+import psycopg
 import redis
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
@@ -14,8 +15,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.utils.timezone import now
 from django.views.decorators.csrf import csrf_exempt
+from psycopg_pool import PoolTimeout
 
-from costs import partitions, schedule
+from controls import postgres
+from costs import partitions, reports, schedule
 from costs.auth import bearer_token, key_of
 from costs.models import InboxRow
 from costs.problems import Problem
@@ -26,7 +29,9 @@ REDIS_SECONDS = 1
 # A healthy drain empties the inbox within a second or two.
 OLDEST_WAITING = timedelta(seconds=30)
 OFTEN = timedelta(minutes=1)
-DATABASE, MIGRATIONS = "database", "migrations"
+# Reports may be a moment old.
+REPLICA_LAG = timedelta(minutes=1)
+DATABASE, MIGRATIONS, REDIS = "database", "migrations", "redis"
 View = Callable[[HttpRequest], HttpResponse]
 READING = ("GET", "HEAD")
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
@@ -34,6 +39,10 @@ OK, DEGRADED, DOWN = "ok", "degraded", "down"
 
 class Unwell(Exception):
     """A part of the service is not as it should be; the message says how."""
+
+
+class Down(Unwell):
+    """So that nothing of the service works."""
 
 
 def _only_read(view: View) -> View:
@@ -59,8 +68,8 @@ def health(request: HttpRequest) -> HttpResponse:
 def ready(request: HttpRequest) -> HttpResponse:
     """503 only without Postgres or with missing migrations; everything else is degraded. Details need a key."""
     checks = _checked(now())
-    broken = {name for name, check in checks.items() if check["status"] != OK}
-    status = DOWN if broken & {DATABASE, MIGRATIONS} else DEGRADED if broken else OK
+    found = {check["status"] for check in checks.values()}
+    status = next((worst for worst in (DOWN, DEGRADED) if worst in found), OK)
     content = {"status": status, **({"checks": checks} if _may_see_details(request, checks) else {})}
     return _json(content, status=503 if status == DOWN else 200)
 
@@ -76,34 +85,64 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _checked(at: datetime) -> dict[str, dict[str, Any]]:
+    """Each part with its time; those that are read from tables only where there are some to read."""
     checks: dict[str, dict[str, Any]] = {}
-    for name, check in CHECKS.items():
-        if name != "redis" and checks.get(DATABASE, {}).get("status") == DOWN:
-            continue
-        started = time.monotonic()
-        try:
-            check(at)
-        except Unwell as error:
-            found = {"status": DOWN if name in (DATABASE, MIGRATIONS) else DEGRADED, "detail": str(error)}
-        else:
-            found = {"status": OK}
-        checks[name] = {**found, "seconds": round(time.monotonic() - started, 4)}
+    replica = {"replica": _check_replica} if settings.DATABASE_REPLICA_URL else {}
+    for name, check in (CHECKS | replica).items():
+        if name == REDIS or _is_readable(checks):
+            checks[name] = _looked(check, at)
     return checks
+
+
+def _is_readable(checks: dict[str, dict[str, Any]]) -> bool:
+    return all(checks[name]["status"] == OK for name in (DATABASE, MIGRATIONS) if name in checks)
+
+
+def _looked(check: Callable[[datetime], None], at: datetime) -> dict[str, Any]:
+    started = time.monotonic()
+    found: dict[str, Any] = {"status": OK}
+    try:
+        check(at)
+    except Down as error:
+        found = {"status": DOWN, "detail": str(error)}
+    except Unwell as error:
+        found = {"status": DEGRADED, "detail": str(error)}
+    except Error as error:
+        found = {"status": DEGRADED, "detail": f"It could not be read: {error}"}
+    return {**found, "seconds": round(time.monotonic() - started, 4)}
 
 
 def _check_database(at: datetime) -> None:
     try:
-        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-            cursor.execute("SELECT 1")
+        _ask(DEFAULT_DB_ALIAS)
     except Error as error:
-        raise Unwell(f"PostgreSQL does not answer: {error}") from None
+        if isinstance(error.__cause__, PoolTimeout) and _answers_decisions():
+            raise Unwell("PostgreSQL answers, but all connections of this process are taken") from None
+        raise Down(f"PostgreSQL does not answer: {error}") from None
+
+
+def _ask(alias: str) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _answers_decisions() -> bool:
+    """Whether Postgres does, on connections that no other request ever takes."""
+    try:
+        with postgres.connected():
+            _ask(postgres.DECISIONS)
+    except postgres.Busy:
+        return True
+    except Error:
+        return False
+    return True
 
 
 def _check_migrations(at: datetime) -> None:
     executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
-        raise Unwell(f"{len(missing)} migrations are missing: run manage.py migrate")
+        raise Down(f"{len(missing)} migrations are missing: run manage.py migrate")
 
 
 def _check_partitions(at: datetime) -> None:
@@ -140,20 +179,45 @@ def _check_redis(at: datetime) -> None:
         client.close()
 
 
+def _check_replica(at: datetime) -> None:
+    try:
+        lag = reports.lag()
+    except psycopg.Error as error:
+        raise Unwell(f"The replica does not answer, and without it no report is given: {error}") from None
+    if lag > REPLICA_LAG:
+        raise Unwell(f"The replica is {schedule.span(lag)} behind, and so are reports")
+
+
 CHECKS: dict[str, Callable[[datetime], None]] = {
     DATABASE: _check_database,
     MIGRATIONS: _check_migrations,
     "partitions": _check_partitions,
     "inbox": _check_inbox,
     "beat": _check_beat,
-    "redis": _check_redis,
+    REDIS: _check_redis,
 }
+
+
+def without_a_page(at: datetime) -> dict[str, str]:
+    """What is wrong with each part that no page of the admin shows, as a sentence; empty for one that is well."""
+    return {name: _sentence(CHECKS[name], at) for name in ("partitions", REDIS)}
+
+
+def _sentence(check: Callable[[datetime], None], at: datetime) -> str:
+    try:
+        check(at)
+    except Unwell as error:
+        return str(error)
+    return ""
 
 
 def _may_see_details(request: HttpRequest, checks: dict[str, dict[str, Any]]) -> bool:
     """Without the database no key can be looked up, and what the checks say is for those who hold one."""
     token = bearer_token(request)
-    return bool(token and checks[DATABASE]["status"] == OK and checks[MIGRATIONS]["status"] == OK and key_of(token))
+    try:
+        return bool(token and _is_readable(checks) and key_of(token))
+    except Error:
+        return False
 
 
 def _json(content: dict[str, Any], status: int = 200) -> HttpResponse:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -35,19 +36,18 @@ def read(at: datetime, *, post_id: str | None = None) -> Diagnosis:
         found.wrong.append(f"PostgreSQL does not answer: {str(error).strip()}")
     else:
         for look in LOOKS:
-            found.add(*_looked(look, at))
-        found.add(*_post(post_id))
+            found.add(*_looked(look.__name__.strip("_"), partial(look, at)))
+        found.add(*_looked("post", partial(_post, post_id)))
     found.add(*machine.processes())
     found.add(machine.caches())
     found.add(*machine.broker())
     return found
 
 
-def _looked(look: Callable[[datetime], Found], at: datetime) -> Found:
-    name = look.__name__.strip("_")
+def _looked(name: str, look: Callable[[], Found]) -> Found:
     try:
         with transaction.atomic():
-            return look(at)
+            return look()
     except Error as error:
         return Section(name, (), [], f"Could not be read: {str(error).splitlines()[0]}"), []
 

@@ -13,8 +13,8 @@ RECEIVERS = "receivers"
 INHERITED = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"}
 INHERITED_PREFIXES = ("FINOPS_", "DJANGO_", "OTEL_")
 WEB_PROCESSES = 2
-# The bulkhead lets 8 of them serve what is no decision, and 44 wait for that (finops_project/express.py). They begin
-# when they are needed, and end when they are not.
+# The bulkhead lets 8 of them serve what is no decision, 40 wait for that, and 4 serve /ready
+# (finops_project/express.py). They begin when they are needed, and end when they are not.
 WEB_THREADS = 64
 WORKER_PROCESSES = 2
 # Detection never waits for a drain, and neither of them for a receiver of alerts that hangs.

@@ -270,6 +270,7 @@ class Stack:
             | self.stand_ins.settings(inherited)
             | {
                 "DATABASE_URL": self.database_url,
+                "DATABASE_REPLICA_URL": os.environ.get("DATABASE_REPLICA_URL", ""),
                 "REDIS_URL": self.redis_url,
                 "DJANGO_SETTINGS_MODULE": "finops_project.settings",
                 "DJANGO_SECRET_KEY": os.environ.get("DJANGO_SECRET_KEY") or self.home.secret("django"),

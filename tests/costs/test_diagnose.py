@@ -109,6 +109,23 @@ def test_without_postgres_the_rest_is_still_told(running_postgres: Server) -> No
     assert "Processes" in told
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
+def test_what_cannot_be_read_in_time_says_so_and_the_rest_is_still_told() -> None:
+    Ledger().record([amount_event("0.01", post_id="p")])
+    with connections["inbox"].cursor() as other, connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '100ms'")
+        other.execute("BEGIN; LOCK TABLE cost_events IN ACCESS EXCLUSIVE MODE")
+        try:
+            told = diagnosis.read(NOW)
+        finally:
+            other.execute("ROLLBACK")
+            cursor.execute("RESET lock_timeout")
+
+    notes = {section.name: section.note for section in told.sections}
+    assert notes["post"].startswith("Could not be read: canceling statement due to lock timeout")
+    assert {"connections", "processes", "broker"} <= notes.keys()
+
+
 class TestFigures:
     def test_sizes_partitions_and_settings(self, ledger: Ledger) -> None:
         ledger.record([amount_event("0.01", post_id="p")])

@@ -127,4 +127,4 @@ def concurrency_of(worker: Thing) -> int:
 
 
 def autoscalers() -> list[Thing]:
-    return [*of_kind("HorizontalPodAutoscaler").values(), *of_kind("ScaledObject").values()]
+    return list(of_kind("ScaledObject").values())

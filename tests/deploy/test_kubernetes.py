@@ -75,7 +75,7 @@ class TestASchemaBesideThem:
     @pytest.mark.parametrize("kind", SCHEMAS)
     def test_refuses_what_it_does_not_know(self, kind: str) -> None:
         schema = json.loads((FOLDER / "schemas" / SCHEMAS[kind]).read_text())
-        (thing,) = of_kind(kind).values()
+        thing = next(iter(of_kind(kind).values()))
         mistaken = thing | {"spec": thing["spec"] | {"selectr": {}}}
 
         with pytest.raises(jsonschema.ValidationError, match="selectr"):
@@ -89,7 +89,8 @@ class TestNames:
         assert of_kind("Deployment")["finops-engine"]["spec"]["template"]["spec"]["containers"][0]["name"] == (
             "finops-engine"
         )
-        assert "finops-engine-hpa" in of_kind("HorizontalPodAutoscaler")
+        web = of_kind("ScaledObject")["finops-engine"]["spec"]
+        assert web["advanced"]["horizontalPodAutoscalerConfig"]["name"] == "finops-engine-hpa"
         assert "finops-engine-metrics" in of_kind("ServiceMonitor")
         assert {port["port"] for port in of_kind("Service")["finops-engine"]["spec"]["ports"]} == {8080, 9090}
 
@@ -172,6 +173,8 @@ class TestProcesses:
         variables = environment_of(main(of_kind("Job")["finops-engine-migrate"]["spec"]["template"]))
 
         assert variables["DATABASE_URL"] == "finops-database/url"
+        # What PgBouncer would set for it: a bound on waiting for locks; and a long build of an index is not cancelled.
+        assert (variables["FINOPS_PGBOUNCER"], variables["FINOPS_STATEMENT_TIMEOUT_MS"]) == ("false", "0")
 
     @pytest.mark.parametrize("name", processes.APPLICATION)
     def test_go_through_pgbouncer_otherwise(self, name: str) -> None:

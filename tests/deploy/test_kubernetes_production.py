@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+from urllib.parse import urlsplit
 
 import yaml
 
 from finops_project.local.home import SOURCE
 from tests.deploy.manifests import (
     BASE,
+    FOLDER,
     PRODUCTION,
     autoscalers,
     chosen,
@@ -21,6 +23,7 @@ from tests.deploy.manifests import (
     port_of,
 )
 
+EXAMPLES = FOLDER / "secrets.example.yaml"
 SCRAPED = ["web", "worker", "watcher", "teller", "beat"]
 POSTGRES_CONNECTIONS = 100
 
@@ -61,14 +64,17 @@ class TestWeb:
         assert chosen(budget["selector"]) == {"finops-engine"}
 
     def test_grows_to_ten_with_cpu_and_cost_events(self) -> None:
-        spec = of_kind("HorizontalPodAutoscaler")["finops-engine-hpa"]["spec"]
-        adapter = yaml.safe_load((PRODUCTION / "prometheus-adapter.values.yaml").read_text())
+        spec = of_kind("ScaledObject")["finops-engine"]["spec"]
 
-        assert (spec["minReplicas"], spec["maxReplicas"]) == (5, 10)
-        assert [metric["type"] for metric in spec["metrics"]] == ["Resource", "External"]
-        (rule,) = adapter["rules"]["external"]
-        assert spec["metrics"][1]["external"]["metric"]["name"] == rule["name"]["as"]
-        assert "finops_cost_events_total" in rule["metricsQuery"]
+        assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (5, 10)
+        cpu, events = spec["triggers"]
+        assert (cpu["type"], cpu["metricType"], cpu["metadata"]) == ("cpu", "Utilization", {"value": "70"})
+        assert (events["type"], events["metricType"]) == ("prometheus", "AverageValue")
+        assert "finops_cost_events_total" in events["metadata"]["query"]
+
+    def test_grows_by_one_server_of_external_metrics(self) -> None:
+        """A cluster has one APIService v1beta1.external.metrics.k8s.io, and it is KEDA's."""
+        assert not of_kind("HorizontalPodAutoscaler")
 
 
 class TestWhatRefersToPods:
@@ -80,8 +86,7 @@ class TestWhatRefersToPods:
     def test_scales_deployments_that_exist(self) -> None:
         for scaler in autoscalers():
             target = of_kind("Deployment")[scaler["spec"]["scaleTargetRef"]["name"]]["spec"]
-            least = scaler["spec"].get("minReplicas") or scaler["spec"]["minReplicaCount"]
-            assert target["replicas"] == least
+            assert target["replicas"] == scaler["spec"]["minReplicaCount"]
 
     def test_serves_ports_that_the_pods_have(self) -> None:
         for service in of_kind("Service").values():
@@ -179,6 +184,13 @@ class TestPgBouncer:
         assert settings["pool_mode"] == "transaction"
         assert settings["max_client_conn"] == "200"
 
+    def test_asks_the_server_that_the_migrations_ask(self) -> None:
+        (host,) = re.findall(r"host=(\S+ port=\d+)", (PRODUCTION / "pgbouncer.ini").read_text())
+        secrets = {it["metadata"]["name"]: it["stringData"] for it in yaml.safe_load_all(EXAMPLES.read_text())}
+        server = urlsplit(secrets["finops-database"]["url"])
+
+        assert host == f"{server.hostname} port={server.port}"
+
     def test_opens_no_more_connections_than_the_service_may_have(self) -> None:
         (size,) = re.findall(r"^default_pool_size = (\d+)$", (PRODUCTION / "pgbouncer.ini").read_text(), re.MULTILINE)
 
@@ -188,7 +200,7 @@ class TestPgBouncer:
         """While ten web pods are replaced with two more beside them, and workers have their most."""
         bouncers = of_kind("Deployment")["pgbouncer"]["spec"]["replicas"]
         (most,) = re.findall(r"^max_client_conn = (\d+)$", (PRODUCTION / "pgbouncer.ini").read_text(), re.MULTILINE)
-        web = of_kind("HorizontalPodAutoscaler")["finops-engine-hpa"]["spec"]["maxReplicas"]
+        web = of_kind("ScaledObject")["finops-engine"]["spec"]["maxReplicaCount"]
         web += components()["web"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
         workers = of_kind("ScaledObject")["finops-engine-worker"]["spec"]["maxReplicaCount"]
 

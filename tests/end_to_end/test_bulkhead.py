@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 from django.db import connections
 
 from costs.models import ApiKey, Scope
+from finops_project.express import LANES
 from finops_project.local.processes import WEB_THREADS
 from tests.end_to_end.test_controls_outages import FREE, LONGEST_SECONDS, RETURN_SECONDS, Answer, Client, frozen
 from tests.processes import WebProcess, web
@@ -49,6 +52,35 @@ def producing(producers: Sequence[Producer]) -> Iterator[None]:
             enough.set()
     for future in under_way:
         future.result()
+
+
+@contextmanager
+def lanes_that_wait_for_keys(server: WebProcess) -> Iterator[None]:
+    """All of them hold a connection, or wait for one, until the block ends."""
+    with ThreadPoolExecutor(LANES) as threads, connections["default"].cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE costs_apikey IN ACCESS EXCLUSIVE MODE")
+        try:
+            for number in range(LANES):
+                threads.submit(status_of, server, "/costs/breakdown", f"unknown-{number}")
+            wait_until(lambda: waiting_for_keys() > 0, 10, lambda: "nobody waits")
+            yield
+        finally:
+            cursor.execute("ROLLBACK")
+
+
+def waiting_for_keys() -> int:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'costs_apikey'::regclass")
+        return int(cursor.fetchone()[0])
+
+
+def status_of(server: WebProcess, path: str, key: str = "") -> int:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        with urlopen(Request(f"{server.url}{path}", headers=headers), timeout=20) as answer:  # noqa: S310
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 @contextmanager
@@ -123,3 +155,19 @@ def test_bodies_that_stall_hold_no_decision_up() -> None:
     assert all(answer.is_exact for answer in answers)
     assert max(answer.seconds for answer in answers) < LONGEST_SECONDS
     assert (turned_away.status, turned_away.seconds < LONGEST_SECONDS) == (503, True)
+
+
+@committed
+@pytest.mark.slow
+def test_a_process_whose_lanes_are_full_and_connections_taken_is_still_ready() -> None:
+    with web(1, FINOPS_DB_POOL_MIN="1", FINOPS_DB_POOL_MAX="1") as server:
+        with lanes_that_wait_for_keys(server):
+            started = time.monotonic()
+            full = status_of(server, "/ready")
+            seconds = time.monotonic() - started
+        again = status_of(server, "/ready")
+        server.kill()
+
+    assert (full, again) == (200, 200)
+    # Kubernetes waits five seconds.
+    assert seconds < STUCK_SECONDS

@@ -1,18 +1,20 @@
 """Reports read a streaming replica; what decides, books or answers for what was just paid reads the primary."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
+import psutil
 import pytest
 from django.utils.timezone import now
 
-from costs.models import ApiKey, Scope
+from costs.models import ApiKey, ScheduledRun, Scope
 from tests.end_to_end.http import Producer
 from tests.end_to_end.producers import wait_until_booked
 from tests.processes import web, worker
 from tests.replica import Replica, replica
-from tests.servers import Server
+from tests.servers import Server, wait_until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "inbox"]),
@@ -88,9 +90,54 @@ def test_without_its_replica_the_service_does_everything_but_reports(producer: P
     pay(producer, "0.25")
     assert producer.ask("POST", "/controls/decision", CALL | TOKENS)[1]["decision"] == "allow"
     assert producer.ask("GET", "/costs/post/post-1/summary")[0] == 200
-    assert producer.ask("GET", "/ready")[0] == 200
+    status, ready = producer.ask("GET", "/ready")
+    assert (status, ready["status"]) == (200, "degraded")
+    assert ready["checks"]["replica"]["detail"].startswith("The replica does not answer")
+    assert ready["checks"]["replica"]["seconds"] < 1
     assert {producer.ask("GET", path)[0] for path in reports()} == {503}
 
     followed.server.start()
     followed.catch_up()
     assert total(producer) == 0.25
+    assert readiness(producer) == "ok"
+
+
+def test_a_replica_that_falls_behind_or_hangs_is_degraded(producer: Producer, followed: Replica) -> None:
+    assert readiness(producer) == "ok"
+
+    followed.pause()
+    note_a_run(now() + timedelta(minutes=2))
+    lagging = readiness(producer)
+    followed.resume()
+    wait_until(lambda: readiness(producer) == "ok", 20, lambda: readiness(producer))
+    with hanging_server(followed.server):
+        hanging = readiness(producer)
+
+    assert lagging.endswith("behind, and so are reports")
+    assert hanging.startswith("The replica does not answer")
+
+
+@contextmanager
+def hanging_server(server: Server) -> Iterator[None]:
+    """It takes connections and answers nobody."""
+    first = psutil.Process(server.pid)
+    still = [first, *first.children(recursive=True)]
+    for process in still:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in still:
+            process.resume()
+
+
+def note_a_run(at: datetime) -> None:
+    run = ScheduledRun(entry="inbox-sweep", started_at=at, ended_at=at, seconds=0.1, runs=1)
+    ScheduledRun.objects.note(run)
+
+
+def readiness(producer: Producer) -> str:
+    """Of the replica: ok, or what is wrong with it."""
+    check = producer.ask("GET", "/ready")[1]["checks"]["replica"]
+    assert check["seconds"] < 1
+    return str(check.get("detail", check["status"]))

@@ -11,21 +11,22 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 
-from finops_project.express import LANES, STUCK_SECONDS, WAITING, Bulkhead
+from finops_project.express import LANES, READY_LANES, READY_WAITING, STUCK_SECONDS, WAITING, Bulkhead
 from finops_project.local.processes import WEB_THREADS
 
 FACTORY = RequestFactory()
 
 
 class Hanging:
-    """A view that answers once it may."""
+    """A view that answers once it may, and some paths at once."""
 
     def __init__(self) -> None:
+        self.at_once = {"/health", "/ready"}
         self.may_answer = threading.Event()
         self.inside = threading.Semaphore(0)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path != "/health":
+        if request.path not in self.at_once:
             self.inside.release()
             assert self.may_answer.wait(10)
         return HttpResponse("here")
@@ -45,9 +46,11 @@ def threads(view: Hanging) -> Iterator[ThreadPoolExecutor]:
         view.may_answer.set()
 
 
-def fill(bulkhead: Bulkhead, view: Hanging, threads: ThreadPoolExecutor) -> list[Callable[[], HttpResponseBase]]:
+def fill(
+    bulkhead: Bulkhead, view: Hanging, threads: ThreadPoolExecutor, *, lanes: int = LANES, path: str = "/costs/events"
+) -> list[Callable[[], HttpResponseBase]]:
     """All lanes but none of the rest; what their requests will be answered."""
-    under_way = [threads.submit(ask, bulkhead) for _ in range(LANES)]
+    under_way = [threads.submit(ask, bulkhead, path) for _ in range(lanes)]
     for _ in under_way:
         assert view.inside.acquire(timeout=5)
     return [future.result for future in under_way]
@@ -124,11 +127,32 @@ class TestTheBulkhead:
 
         assert [ask(bulkhead).status_code for _ in range(2 * LANES)] == [200] * 2 * LANES
 
-    def test_whether_the_process_lives_is_told_all_the_same(self, view: Hanging, threads: ThreadPoolExecutor) -> None:
+    @pytest.mark.parametrize("path", ["/health", "/ready"])
+    def test_whether_the_process_lives_and_is_ready_is_told_all_the_same(
+        self, path: str, view: Hanging, threads: ThreadPoolExecutor
+    ) -> None:
         bulkhead = Bulkhead(view)
         fill(bulkhead, view, threads)
+        threads.submit(ask, bulkhead)
 
-        assert ask(bulkhead, "/health").status_code == 200
+        waited, response = seconds_of(lambda: ask(bulkhead, path))
+
+        assert (response.status_code, waited < STUCK_SECONDS / 2) == (200, True)
+
+    def test_who_asks_over_and_over_whether_it_is_ready_takes_few_threads(
+        self, view: Hanging, threads: ThreadPoolExecutor
+    ) -> None:
+        view.at_once = set()
+        bulkhead = Bulkhead(view)
+        fill(bulkhead, view, threads, lanes=READY_LANES, path="/ready")
+        waiting = [threads.submit(ask, bulkhead, "/ready") for _ in range(READY_WAITING)]
+        time.sleep(STUCK_SECONDS / 10)
+
+        waited, response = seconds_of(lambda: ask(bulkhead, "/ready"))
+        view.may_answer.set()
+
+        assert (response.status_code, waited < STUCK_SECONDS / 2) == (503, True)
+        assert {future.result().status_code for future in waiting} == {200}
 
     def test_a_view_that_fails_gives_its_lane_back(self) -> None:
         def fails(request: HttpRequest) -> HttpResponse:
@@ -142,4 +166,4 @@ class TestTheBulkhead:
 
 
 def test_threads_are_left_for_decisions() -> None:
-    assert WEB_THREADS - LANES - WAITING == 12
+    assert WEB_THREADS - LANES - WAITING - READY_LANES - READY_WAITING == 12

@@ -2,10 +2,13 @@
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import Settings
 
@@ -22,8 +25,24 @@ def test_the_process_lives() -> None:
     assert Caller().get("/health") == (200, {"status": "ok"})
 
 
+def migrated(at: datetime) -> None:
+    MigrationRecorder.Migration.objects.update(applied=at)
+
+
+@contextmanager
+def without_the_inbox() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE costs_inboxrow RENAME TO elsewhere")
+        try:
+            yield
+        finally:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO costs_inboxrow")
+
+
 class TestReadiness:
     def test_a_stranger_learns_the_status_and_a_key_the_details(self) -> None:
+        migrated(datetime.now(UTC))
+
         assert Caller().get("/ready") == (200, {"status": "ok"})
 
         _, body = Caller.with_key().get("/ready")
@@ -40,6 +59,7 @@ class TestReadiness:
         assert "are workers running" in body["checks"]["inbox"]["detail"]
 
     def test_a_beat_that_stopped_is_degraded_and_says_since_when(self) -> None:
+        migrated(datetime.now(UTC))
         long_ago = datetime.now(UTC) - timedelta(minutes=5)
         run = {"started_at": long_ago, "ended_at": long_ago, "seconds": 0.1, "runs": 1}
         ScheduledRun.objects.create(entry="inbox-sweep", **run)
@@ -50,11 +70,38 @@ class TestReadiness:
         assert (status, body["status"]) == (200, "degraded")
         assert body["checks"]["beat"]["detail"].startswith("inbox-sweep should have run 4 min 59 s ago")
 
+    def test_a_beat_that_never_ran_is_degraded_some_minutes_after_the_migrations(self) -> None:
+        migrated(datetime.now(UTC) - timedelta(minutes=4))
+        assert Caller().get("/ready") == (200, {"status": "ok"})
+
+        migrated(datetime.now(UTC) - timedelta(minutes=6))
+        status, body = Caller.with_key().get("/ready")
+
+        assert (status, body["status"]) == (200, "degraded")
+        assert body["checks"]["beat"]["detail"].endswith("are beat and the workers running?")
+
     def test_a_missing_migration_is_down(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM django_migrations WHERE id = (SELECT max(id) FROM django_migrations)")
 
         assert Caller().get("/ready") == (503, {"status": "down"})
+
+    def test_what_a_missing_migration_would_have_made_is_not_looked_for(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE id = (SELECT max(id) FROM django_migrations)")
+            cursor.execute("ALTER TABLE costs_inboxrow RENAME TO not_yet")
+
+        assert Caller.with_key().get("/ready") == (503, {"status": "down"})
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_part_that_cannot_be_read_is_degraded(self) -> None:
+        with without_the_inbox():
+            migrated(datetime.now(UTC))
+            status, body = Caller.with_key().get("/ready")
+
+        assert (status, body["status"]) == (200, "degraded")
+        assert body["checks"]["inbox"]["detail"].startswith("It could not be read: relation")
+        assert body["checks"]["beat"]["status"] == "ok"
 
     def test_a_redis_that_never_answers_is_degraded_within_a_second_or_two(self, settings: Settings) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -276,6 +276,14 @@ def test_the_admin_is_told_where_flower_is(tmp_path: Path, monkeypatch: pytest.M
     assert Stack(home)._settings["FINOPS_FLOWER_URL"] == f"http://{LOOPBACK}:5999"
 
 
+def test_a_replica_for_reports_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    home.prepare()
+    monkeypatch.setenv("DATABASE_REPLICA_URL", "postgresql://reader@elsewhere/ledger")
+
+    assert Stack(home)._settings["DATABASE_REPLICA_URL"] == "postgresql://reader@elsewhere/ledger"
+
+
 class TestReachingTheStack:
     @pytest.fixture
     def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
