@@ -83,7 +83,7 @@ class Seeing:
 
     def refresh(self, count: int) -> float:
         """Milliseconds that the task takes which reads the figures of posts and personas."""
-        MetricGauge.objects.filter(metric=metric_gauges.SECONDS).delete()
+        MetricGauge.objects.filter(metric=metric_gauges.TAKEN).delete()
         started = time.perf_counter()
         metric_gauges.refresh(now())
         return (time.perf_counter() - started) * 1000

@@ -26,6 +26,7 @@ from controls.estimates import Call, Estimate, estimates
 from controls.models import Budget, Level
 from controls.postgres import DECISIONS, PASSING, Busy, connected, turn
 from controls.switches import Lists
+from costs.caches import CONFIGURATION, PRICES
 from costs.deadline import HastyConnection, NoAnswer
 from costs.events import new_id
 from costs.prices import current_book
@@ -201,7 +202,8 @@ def forget() -> None:
 
 
 def _decide(call: Call, at: datetime, clock: datetime | None) -> Decision:
-    _refresh()
+    is_read = _refresh()
+    CONFIGURATION.count(hits=not is_read, misses=is_read)
     assert _Read.prices is not None, "just read"
     known = estimates(call, at=at, prices=_Read.prices, lists=_Read.lists)
     hold_id = UUID(new_id(at))
@@ -217,18 +219,27 @@ def _expired(at: datetime) -> int:
         return holds.expire(at, using=DECISIONS)
 
 
-def _refresh(*, early: float = 0.0) -> None:
-    """One thread reads; the others go on with what was read before, if anything was."""
+def _refresh(*, early: float = 0.0) -> bool:
+    """One thread reads; the others go on with what was read before, if anything was. Returns whether this one did."""
     if time.monotonic() < _Read.stale_at - early or not _Read.lock.acquire(blocking=_Read.prices is None):
-        return
+        return False
     try:
-        if (moment := time.monotonic()) >= _Read.stale_at - early:
-            with connected():
-                _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
-                outage.remember(using=DECISIONS)
-            _Read.stale_at = moment + READ_EVERY
+        if (moment := time.monotonic()) < _Read.stale_at - early:
+            return False
+        _read()
+        _Read.stale_at = moment + READ_EVERY
+        return True
     finally:
         _Read.lock.release()
+
+
+def _read() -> None:
+    if _Read.prices:
+        kept, searched = _Read.prices.take_counts()
+        PRICES.count(hits=kept, misses=searched)
+    with connected():
+        _Read.prices, _Read.lists = current_book(using=DECISIONS), switches.read(using=DECISIONS)
+        outage.remember(using=DECISIONS)
 
 
 # As Postgres writes a column in text, for each of _Answer.

@@ -19,5 +19,7 @@ class Cache:
             self._misses.inc(misses)
 
 
+# API keys by their secrets; what the names of models and resources cost; prices and model lists of decisions.
 KEYS = Cache("key")
 PRICES = Cache("price")
+CONFIGURATION = Cache("configuration")

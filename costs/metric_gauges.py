@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,9 +23,14 @@ SPEND = "finops_spend_usd"
 SAVED = "finops_saved_usd"
 DRIFT = "finops_ledger_drift_keys"
 SECONDS = "finops_gauges_refresh_seconds"
+# Of the last reading that was begun, also when it came to no end: what it must rest for.
+TAKEN = "gauges_taken_seconds"
 VERIFY_SECONDS = "finops_ledger_verify_seconds"
+# For the first page alone: as a metric it would only repeat what the means of the personas say.
+POSTS_OF_TODAY = "posts_of_today"
 WINDOW = timedelta(hours=24)
 DEAREST_POSTS = 20
+LOCK = 2_400_005
 # Reading them takes at most a twentieth of one core.
 REST_TIMES = 20
 
@@ -32,22 +38,37 @@ Row = tuple[Sequence[str], Decimal]
 
 
 def refresh(at: datetime) -> bool:
-    """Read all of them anew, unless the last reading was so long that it is not yet time; returns whether it did."""
+    """Read all of them anew; returns whether it did.
+
+    Not while another process is at it, and not before the last reading has rested for long enough.
+    """
     started = time.monotonic()
-    if not is_due(SECONDS, at):
+    if not _claim(at):
         return False
     shown = metric_totals.personas()
     for read in READ:
         for metric, rows in read(at, shown).items():
             store(metric, rows, at)
-    store(SECONDS, [((), Decimal(repr(time.monotonic() - started)))], at)
+    for metric in (TAKEN, SECONDS):
+        store(metric, [((), Decimal(repr(time.monotonic() - started)))], at)
     return True
 
 
-def is_due(seconds_metric: str, at: datetime, *, times: int = REST_TIMES) -> bool:
-    """Whether a reading that took so many seconds has rested for `times` as long."""
+def _claim(at: datetime) -> bool:
+    """Whether this process may read now. Until its reading ends it counts as one that took all the time of its task."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        (is_free,) = cursor.fetchone()
+        if not is_free or not is_due(TAKEN, at):
+            return False
+        store(TAKEN, [((), Decimal(settings.CELERY_TASK_SOFT_TIME_LIMIT))], at)
+    return True
+
+
+def is_due(seconds_metric: str, at: datetime, *, times: int = REST_TIMES, longest: timedelta = timedelta.max) -> bool:
+    """Whether a reading that took so many seconds has rested for `times` as long, or for the longest rest."""
     last = MetricGauge.objects.filter(metric=seconds_metric).first()
-    return last is None or at - last.read_at >= timedelta(seconds=times * float(last.value))
+    return last is None or at - last.read_at >= min(timedelta(seconds=times * float(last.value)), longest)
 
 
 def store(metric: str, rows: Iterable[Row], at: datetime) -> None:
@@ -81,17 +102,18 @@ UNION ALL
 
 def _posts(at: datetime, shown: frozenset[str]) -> dict[str, list[Row]]:
     """The mean cost of each persona's posts that were touched within the window, and the dearest of these posts."""
-    costs, counts, dearest = dict[str, Decimal](), Counter[str](), list[Row]()
+    costs, counts, dearest = dict[str, Decimal](), Counter[str](), dict[tuple[str, str], Decimal]()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '64MB'")
         parameters = {"since": at - WINDOW, "threshold": alert_threshold(), "most": DEAREST_POSTS}
         found = _rows(TOUCHED, parameters)
     for persona, post, cost, count in found:
+        label = _label(persona, shown)
         if post is not None:
-            dearest.append(((persona, post), cost))
+            # Two personas without a label may share a post.
+            dearest[label, post] = max(cost, dearest.get((label, post), cost))
             continue
-        label = persona if persona in shown else OTHER
         costs[label] = costs.get(label, Decimal(0)) + cost
         counts[label] += count
     means = {label: Decimal(round(cost / counts[label], 12)) for label, cost in costs.items()}
@@ -99,24 +121,64 @@ def _posts(at: datetime, shown: frozenset[str]) -> dict[str, list[Row]]:
     return {
         PER_POST: [((label,), mean) for label, mean in means.items()],
         BREACH: [((label, "critical"), breach) for label, breach in breaches.items()],
-        DEAREST: dearest,
+        DEAREST: list(dearest.items()),
     }
 
 
+# Of a post that several personas share, all of it.
+USED_SINCE = """
+SELECT count(*), COALESCE(sum(cost), 0) FROM (
+    SELECT sum(amount) AS cost FROM costs_postcost
+    WHERE post_id IN (SELECT post_id FROM costs_postcost WHERE last_at >= %(since)s) GROUP BY post_id
+) AS post
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostsOfToday:
+    """How many posts were used on a UTC day up to `read_at`, and what they cost together, in dollars: all of them."""
+
+    count: int
+    amount: Decimal
+    read_at: datetime
+
+
+def posts_of_today(at: datetime) -> PostsOfToday | None:
+    """As they were last read; None if that was not on this day."""
+    rows = MetricGauge.objects.filter(metric=POSTS_OF_TODAY, read_at__gte=_midnight(at))
+    found = {row.labels[0]: row for row in rows}
+    if not found:
+        return None
+    return PostsOfToday(int(found["count"].value), found["usd"].value, found["count"].read_at)
+
+
+def _today(at: datetime, shown: frozenset[str]) -> dict[str, list[Row]]:
+    ((count, cost),) = _rows(USED_SINCE, {"since": _midnight(at)})
+    return {POSTS_OF_TODAY: [(("count",), Decimal(count)), (("usd",), cost)]}
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+FOLLOWS = """
+SELECT persona_id,
+    (SELECT COALESCE(sum(c.amount), 0) FROM costs_fiveminutecost c
+     WHERE c.persona_id = o.persona_id AND c.starts_at >= %(since)s),
+    sum(quantity)
+FROM costs_hourlyoutcome o WHERE hour >= %(since)s AND kind = %(follow)s GROUP BY persona_id HAVING sum(quantity) > 0
+"""
+
+
 def _follows(at: datetime, shown: frozenset[str]) -> dict[str, list[Row]]:
-    """What a persona's follows of the last 24 whole hours cost each."""
-    found = _rows(
-        "SELECT persona_id, (SELECT COALESCE(sum(c.amount), 0) FROM costs_fiveminutecost c"
-        " WHERE c.persona_id = o.persona_id AND c.starts_at >= %(since)s) / sum(quantity)"
-        " FROM costs_hourlyoutcome o WHERE hour >= %(since)s AND kind = %(follow)s AND persona_id = ANY(%(shown)s)"
-        " GROUP BY persona_id HAVING sum(quantity) > 0",
-        {
-            "shown": list(shown),
-            "since": at.replace(minute=0, second=0, microsecond=0) - WINDOW,
-            "follow": OutcomeKind.FOLLOW,
-        },
-    )
-    return {PER_FOLLOW: [((persona,), Decimal(round(cost, 12))) for persona, cost in found]}
+    """What a persona's follows of the last 24 whole hours cost each; who had none is left out."""
+    since = at.replace(minute=0, second=0, microsecond=0) - WINDOW
+    costs, follows = dict[str, Decimal](), dict[str, Decimal]()
+    for persona, cost, quantity in _rows(FOLLOWS, {"since": since, "follow": OutcomeKind.FOLLOW}):
+        label = _label(persona, shown)
+        costs[label] = costs.get(label, Decimal(0)) + cost
+        follows[label] = follows.get(label, Decimal(0)) + quantity
+    return {PER_FOLLOW: [((label,), Decimal(round(cost / follows[label], 12))) for label, cost in costs.items()]}
 
 
 def _spend(at: datetime, shown: frozenset[str]) -> dict[str, list[Row]]:
@@ -132,10 +194,14 @@ def _spend(at: datetime, shown: frozenset[str]) -> dict[str, list[Row]]:
     return {SPEND: [*days, *(((persona, "month"), month) for persona, _, month in found)]}
 
 
+def _label(persona: str, shown: frozenset[str]) -> str:
+    return persona if persona in shown else OTHER
+
+
 def _rows(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
 
 
-READ: tuple[Callable[[datetime, frozenset[str]], dict[str, list[Row]]], ...] = (_posts, _follows, _spend)
+READ: tuple[Callable[[datetime, frozenset[str]], dict[str, list[Row]]], ...] = (_posts, _today, _follows, _spend)

@@ -22,6 +22,8 @@ GENERIC = "finops_generic_costs_usd_total"
 EVENTS = "finops_cost_events_total"
 ADJUSTMENTS = "finops_cost_adjustments_usd"
 OTHER = "other"
+# Of costs that are nobody's.
+NOBODY = ""
 LOCK = 2_400_003
 NOTES_AT_ONCE = 1_000
 
@@ -51,21 +53,21 @@ METRICS = (
         OPENAI,
         "US dollars charged for the OpenAI API.",
         ("model", "persona_id", "operation"),
-        ((400, ("model", "persona_id", "operation")), (800, ("model", "persona_id")), (None, ("persona_id",))),
+        ((50, ("model", "persona_id", "operation")), (500, ("model", "persona_id")), (None, ("persona_id",))),
     ),
     Metric(
         KUBERNETES,
         "US dollars charged for Kubernetes resources.",
         ("service", "resource_type", "operation"),
-        ((60, ("service", "resource_type", "operation")), (100, ("service", "resource_type")), (None, ())),
+        ((50, ("service", "resource_type", "operation")), (80, ("service", "resource_type")), (None, ())),
     ),
     Metric(
         VECTOR_DB,
         "US dollars charged for operations of vector databases.",
         ("collection", "persona_id", "operation"),
         (
-            (100, ("collection", "persona_id", "operation")),
-            (200, ("collection", "persona_id")),
+            (60, ("collection", "persona_id", "operation")),
+            (150, ("collection", "persona_id")),
             (None, ("persona_id",)),
         ),
     ),
@@ -73,7 +75,7 @@ METRICS = (
         GENERIC,
         "US dollars charged for whatever has no metric of its own.",
         ("cost_type", "persona_id"),
-        ((250, ("cost_type", "persona_id")), (None, ("persona_id",))),
+        ((200, ("cost_type", "persona_id")), (None, ("persona_id",))),
     ),
     Metric(EVENTS, "Charges booked, priced or not.", ("cost_type",), ((30, ("cost_type",)), (None, ()))),
     Metric(
@@ -109,16 +111,15 @@ def totals() -> list[tuple[str, list[str], Decimal]]:
 
 
 def personas() -> frozenset[str]:
-    """Whose name is a label. Every other is `other`, here and in every gauge."""
+    """Whose name is a label, nobody's included. Every other is `other`, here and in every gauge."""
     return personas_of(MetricTotal.objects.values_list("metric", "labels"))
 
 
 def personas_of(series: Iterable[tuple[str, Sequence[str]]]) -> frozenset[str]:
     """The same, of series that are at hand: (metric, labels)."""
     places = {metric.name: metric.persona_place for metric in METRICS}
-    return frozenset(
-        labels[place] for name, labels in series if (place := places[name]) is not None and labels[place] != OTHER
-    )
+    named = {labels[place] for name, labels in series if (place := places[name]) is not None}
+    return frozenset({NOBODY, *named} - {OTHER})
 
 
 def by_label(amounts: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -215,7 +216,8 @@ class _Rooms:
         place = metric.persona_place
         if place is None or labels[place] in self._personas:
             return labels
-        if len(self._personas) < settings.FINOPS_METRICS_PERSONAS:
+        # Nobody is one of them and takes no place.
+        if len(self._personas) - 1 < settings.FINOPS_METRICS_PERSONAS:
             self._personas.add(labels[place])
             return labels
         return (*labels[:place], OTHER, *labels[place + 1 :])

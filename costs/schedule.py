@@ -7,11 +7,15 @@ from typing import Any
 
 from celery.schedules import crontab, schedule
 from django.conf import settings
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Max
 
 from costs.models import ScheduledRun
 
 # A task may take as long as its soft limit, and wait as long for a free worker.
 GRACE = timedelta(minutes=1)
+# Beat and the workers begin only once the migrations are there, and may have to be fetched first.
+FIRST_GRACE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ class Entry:
         lateness = at - self.due_after(run.ended_at)
         return lateness if lateness > GRACE else None
 
+    def missing(self, since: datetime, at: datetime) -> timedelta | None:
+        """How long ago it should have run first, if it could since then; None while it is within its grace."""
+        lateness = at - self.due_after(since)
+        return lateness if lateness > FIRST_GRACE else None
+
 
 def entries() -> list[Entry]:
     """In the order of the settings."""
@@ -64,10 +73,22 @@ def last_runs() -> dict[str, ScheduledRun]:
 
 
 def overdue(at: datetime, known: Iterable[Entry] | None = None) -> dict[str, timedelta]:
-    """The entries that ran once and not again when they were due, with how late they are."""
-    runs = last_runs()
-    late = {entry.name: entry.overdue(runs[entry.name], at) for entry in known or entries() if entry.name in runs}
+    """The entries that did not run when they were due, with how late they are.
+
+    What never ran was due first after the newest migration: that is when this version could begin.
+    """
+    runs, since = last_runs(), migrated_at()
+    late = {}
+    for entry in known or entries():
+        run = runs.get(entry.name)
+        late[entry.name] = entry.overdue(run, at) if run else entry.missing(since, at)
     return {name: lateness for name, lateness in late.items() if lateness is not None}
+
+
+def migrated_at() -> datetime:
+    """When the newest migration was applied: what never ran could run first then."""
+    newest: datetime = MigrationRecorder.Migration.objects.aggregate(at=Max("applied"))["at"]
+    return newest
 
 
 def span(length: timedelta) -> str:

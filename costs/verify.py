@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,8 +20,9 @@ from costs.counters import TABLES, Table
 log = logging.getLogger(__name__)
 
 LOCK = 2_400_004
-# It is read at most a hundredth of the time.
+# It is read at most a hundredth of the time, but every day.
 REST_TIMES = 100
+LONGEST_REST = timedelta(hours=24)
 
 HOUR = "date_trunc('hour', timestamp, 'UTC')"
 DAY = "(timestamp AT TIME ZONE 'UTC')::date"
@@ -204,7 +205,9 @@ def publish(at: datetime) -> Verdict | None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         (is_free,) = cursor.fetchone()
-        if not is_free or not metric_gauges.is_due(metric_gauges.VERIFY_SECONDS, at, times=REST_TIMES):
+        if not is_free or not metric_gauges.is_due(
+            metric_gauges.VERIFY_SECONDS, at, times=REST_TIMES, longest=LONGEST_REST
+        ):
             return None
         started = time.monotonic()
         verdict = verify()

@@ -2,19 +2,27 @@
 
 Celery's signals surround every task. Sweeps run every second in several processes, so each process writes an entry
 at most once a second, in one statement after the task; what it skips is counted with the next one.
+
+Beat reads it when it starts: in a container its own file is new each time, and says of every entry that it just ran.
 """
 
+import logging
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from celery.signals import task_postrun, task_prerun
-from django.db import InterfaceError, OperationalError
+from celery.beat import ScheduleEntry
+from celery.schedules import crontab
+from celery.signals import beat_init, task_postrun, task_prerun
+from django.db import Error, InterfaceError, OperationalError, connection
 from django.utils.timezone import now
 
 from costs import schedule
 from costs.models import ScheduledRun
 from finops_project.logs import reason
+
+log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 1.0
 
@@ -61,6 +69,22 @@ class Book:
         self._written[entry] = time.monotonic()
 
 
+def go_on(entries: Iterable[ScheduleEntry], at: datetime) -> None:
+    """Of entries that beat's file knows no run of, take the last run that is known here; what never ran is due.
+
+    Time of day is left to itself where nothing is known: a first start is no reason for a report of the day.
+    """
+    runs = schedule.last_runs()
+    for entry in entries:
+        run = runs.get(entry.name)
+        if entry.total_run_count:
+            continue
+        if run:
+            entry.last_run_at = min(run.started_at, at)
+        elif not isinstance(entry.schedule, crontab):
+            entry.last_run_at = at - entry.schedule.run_every
+
+
 _book = Book()
 
 
@@ -72,5 +96,16 @@ def _end(sender: Any = None, task_id: str = "", retval: Any = None, state: str |
     _book.end(sender.name, task_id, error=reason(retval) if state == "FAILURE" else "")
 
 
+def _beat_starts(sender: Any = None, **_: Any) -> None:
+    try:
+        go_on(sender.scheduler.schedule.values(), now())
+    except Error as error:
+        # It sends all the same; what is due late is done late.
+        log.warning("beat starts without its last runs: %s", type(error.__cause__ or error).__name__)
+    finally:
+        connection.close()
+
+
+beat_init.connect(_beat_starts)
 task_prerun.connect(_begin)
 task_postrun.connect(_end)

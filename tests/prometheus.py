@@ -101,17 +101,29 @@ def prometheus(targets: Mapping[str, str]) -> Iterator[Prometheus]:
             release(watch)
 
 
+def asked(job: Mapping[str, Any]) -> dict[str, str]:
+    """What a job of compose asks: the address of each component, by name."""
+    fixed = {group["labels"]["component"]: target for group in job["static_configs"] for target in group["targets"]}
+    looked_up = {
+        name: f"{name}:{group['port']}"
+        for group in job["dns_sd_configs"]
+        if group["type"] == "A"
+        for name in group["names"]
+    }
+    return fixed | looked_up
+
+
 def _configure(folder: Path, targets: Mapping[str, str]) -> Path:
     deployed = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     (job,) = deployed["scrape_configs"]
-    components = {entry["labels"]["component"] for entry in job["static_configs"]}
-    assert set(targets) <= components, "they are deployed under these names"
+    assert set(targets) <= set(asked(job)), "they are deployed under these names"
+    found = {name: value for name, value in job.items() if name != "dns_sd_configs"}
     static = [{"targets": [address], "labels": {"component": name}} for name, address in targets.items()]
     changed = {
         "global": deployed["global"] | every,
         "rule_files": [f"{PROMETHEUS}/{pattern}" for pattern in deployed["rule_files"]],
-        "scrape_configs": [job | {"scrape_interval": "1s", "scrape_timeout": "1s", "static_configs": static}],
+        "scrape_configs": [found | {"scrape_interval": "1s", "scrape_timeout": "1s", "static_configs": static}],
     }
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(deployed | changed))

@@ -72,6 +72,13 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def dead(self) -> Self:
         return self.filter(state=State.DEAD)
 
+    def given_up(self, since: datetime) -> Self:
+        """The dead, tests apart, whose time for tries ended after that.
+
+        A row does not say when it died: one that was refused for good counts for up to a day longer.
+        """
+        return self.dead().filter(gives_up_at__gt=since).exclude(event=Event.TEST)
+
     def replayable(self) -> Self:
         """The dead that are still true: later ones were not written for the channel, and what is over is not begun."""
         later = Delivery.objects.filter(

@@ -78,10 +78,13 @@ class PriceBook:
         return fresh
 
     def take_counts(self) -> tuple[int, int]:
-        """How often a tariff was kept, and how often it had to be searched, since this was last asked."""
-        searched, kept = self._searched, self._asked - self._searched
+        """How often a tariff was kept, and how often it had to be searched, since this was last asked.
+
+        Threads that ask at this moment may be missed, and never make it less than none.
+        """
+        searched, asked = self._searched, self._asked
         self._asked = self._searched = 0
-        return kept, searched
+        return max(0, asked - searched), searched
 
 
 class _Search:

@@ -5,6 +5,7 @@ for the few dearest posts; whose persona has no label of its own counts as `othe
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,7 +13,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, connection, connections
 from django.db.models import Count, F, Min, Sum
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -22,18 +23,22 @@ from alerts.models import Delivery
 from alerts.models.deliveries import State
 from alerts.signal import Severity
 from anomalies.models import Anomaly
+from controls import overrides, postgres
 from controls.ladder import Level
-from controls.models import Budget, Control, Hold
-from controls.standing import Standing
-from costs import metric_gauges, metric_totals, partitions
+from controls.models import Budget, Hold
+from controls.models.breaker import EVERYBODY
+from controls.standing import Standing, names, standings
+from costs import metric_gauges, metric_totals, partitions, schedule
 from costs.metric_totals import ADJUSTMENTS, METRICS, OTHER
-from costs.models import DeadLetter, HourlyCost, InboxRow, MetricGauge, ScheduledRun
+from costs.models import DeadLetter, HourlyCost, InboxRow, MetricGauge
 
 log = logging.getLogger(__name__)
 
 # Of how sure one may be that something is wrong; decisions.md.
 SCORES = {Severity.LOW: 0.5, Severity.MEDIUM: 0.85, Severity.HIGH: 0.95, Severity.CRITICAL: 1.0}
 BUDGETS = 50
+# More would take longer than a scrape may.
+HELD_BACK = 5_000
 BROKER_SECONDS = 0.5
 DAY = timedelta(days=1)
 QUEUES = tuple(queue.name for queue in settings.CELERY_TASK_QUEUES)
@@ -63,21 +68,33 @@ class LedgerCollector(Collector):
         self._at = at
 
     def collect(self) -> Iterator[Metric]:
-        """While Postgres is away: only that it is."""
+        """While Postgres is away: only that it is. What cannot be read for another reason is left out as well."""
         try:
             totals = metric_totals.totals()
             shown = metric_totals.personas_of((metric, labels) for metric, labels, _ in totals)
-            found = [*_totals(totals), *self._gauges(shown)]
+            found, is_up = [*_totals(totals), *self._gauges(shown)], True
         except Error as error:
+            found, is_up = [], _answers()
             log.warning("metrics without the ledger: %s", type(error.__cause__ or error).__name__)
-            found = []
-        yield _gauge("finops_database_up", "1 while Postgres answers.", bool(found))
+        yield _gauge("finops_database_up", "1 while Postgres answers.", is_up)
         yield from found
         yield from _broker()
 
     def _gauges(self, shown: Shown) -> Iterator[Metric]:
         for read in READ:
             yield from read(self._at, shown)
+
+
+def _answers() -> bool:
+    """Whether Postgres does, on connections that a full pool or a broken transaction leaves free."""
+    try:
+        with postgres.connected(), connections[postgres.DECISIONS].cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except postgres.Busy:
+        return True
+    except Error:
+        return False
+    return True
 
 
 def _totals(totals: Iterable[tuple[str, list[str], Decimal]]) -> Iterator[Metric]:
@@ -132,17 +149,16 @@ def _anomalies(at: datetime, shown: Shown) -> Iterator[Metric]:
 def _breakers(at: datetime, shown: Shown) -> Iterator[Metric]:
     family = GaugeMetricFamily(
         "finops_breaker_level",
-        "Personas whose breaker is at this level, as decisions see it.",
+        "Personas at this level, as decisions see it: overrides and dry runs considered; without a name: everybody.",
         labels=["persona_id", "level"],
     )
-    counts: dict[tuple[str, str], int] = {}
-    for control in Control.objects.holding(at):
-        level = Standing.of(control, None, at).level
-        if level is not Level.CLOSED:
-            key = _named(control.persona_id, shown), str(level)
-            counts[key] = counts.get(key, 0) + 1
+    everybodys = overrides.holding(EVERYBODY, overrides.active(at))
+    counts = Counter([(EVERYBODY, str(Standing.untouched(EVERYBODY, everybodys).obeyed))])
+    for standing in standings(names(at, is_all=False, personas=None, after="", most=HELD_BACK), at):
+        counts[_named(standing.persona_id, shown), str(standing.obeyed)] += 1
     for labels, count in sorted(counts.items()):
-        family.add_metric(labels, count)
+        if labels[1] != Level.CLOSED:
+            family.add_metric(labels, count)
     yield family
 
 
@@ -155,10 +171,10 @@ def _budgets(at: datetime, shown: Shown) -> Iterator[Metric]:
     oldest = list(Budget.objects.active().order_by("pk").values_list("pk", flat=True)[:BUDGETS])
     for usage in Budget.objects.filter(pk__in=oldest).order_by("pk").usages(at):
         # Two may have the same name.
-        names = [f"{usage.budget_id} {usage.name}", usage.scope.get("persona_id", "")]
-        limit.add_metric(names, float(usage.allowed))
-        spent.add_metric(names, float(usage.spent))
-        held.add_metric(names, float(usage.held + usage.pending))
+        values = [f"{usage.budget_id} {usage.name}", usage.scope.get("persona_id", "")]
+        limit.add_metric(values, float(usage.allowed))
+        spent.add_metric(values, float(usage.spent))
+        held.add_metric(values, float(usage.held + usage.pending))
     yield from (limit, spent, held)
 
 
@@ -182,20 +198,29 @@ def _intake(at: datetime, shown: Shown) -> Iterator[Metric]:
 
 def _deliveries(at: datetime, shown: Shown) -> Iterator[Metric]:
     family = GaugeMetricFamily(
-        "finops_alert_deliveries", "Messages to channels, waiting or of the last 24 hours.", labels=["status"]
+        "finops_alert_deliveries",
+        "Messages to channels: waiting, sent within 24 hours, given up of late.",
+        labels=["status"],
     )
-    recent = Delivery.objects.filter(created_at__gt=at - DAY)
     family.add_metric(["waiting"], Delivery.objects.unsent().count())
-    family.add_metric(["failed"], recent.dead().count())
-    family.add_metric(["sent"], recent.filter(state=State.SENT).count())
+    family.add_metric(["failed"], Delivery.objects.given_up(at - DAY).count())
+    family.add_metric(["sent"], Delivery.objects.filter(created_at__gt=at - DAY, state=State.SENT).count())
     yield family
 
 
 def _schedule(at: datetime, shown: Shown) -> Iterator[Metric]:
-    family = GaugeMetricFamily("finops_beat_age_seconds", "Since the entry of beat last ran.", labels=["entry"])
-    for run in ScheduledRun.objects.filter(entry__in=settings.CELERY_BEAT_SCHEDULE).order_by("entry"):
-        family.add_metric([run.entry], run.age(at))
-    yield family
+    age = GaugeMetricFamily(
+        "finops_beat_age_seconds",
+        "Since the entry of beat last ran; where it never did, since the newest migration.",
+        labels=["entry"],
+    )
+    failed = GaugeMetricFamily("finops_beat_failed", "1 where the entry's last run failed, else 0.", labels=["entry"])
+    runs, since = schedule.last_runs(), schedule.migrated_at()
+    for entry in sorted(settings.CELERY_BEAT_SCHEDULE):
+        run = runs.get(entry)
+        age.add_metric([entry], run.age(at) if run else (at - since).total_seconds())
+        failed.add_metric([entry], bool(run and run.has_failed))
+    yield from (age, failed)
 
 
 def _connections(at: datetime, shown: Shown) -> Iterator[Metric]:

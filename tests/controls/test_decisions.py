@@ -1,5 +1,6 @@
 """Decisions: who is let in, at which price, on which budget's money, and what the others are told."""
 
+from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,10 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from controls import budgets, increases, overrides
+from controls import budgets, decisions, increases, overrides
 from controls.decisions import Reason, Suggestion, Verdict
 from controls.estimates import InvalidCall
 from controls.models import Budget, Control, Policy, Refusal, Switch
+from costs import caches
 from tests.controls.conftest import NOW, ask, hold_of, make_budget
 from tests.costs.conftest import Ledger, usage_event
 
@@ -28,6 +30,27 @@ def control(level: str, persona: str = "ai_jesus", **fields: Any) -> Control:
 def held(budget: Budget) -> Decimal:
     found: Decimal = budget.period_at(NOW).held
     return found
+
+
+class TestWhatIsRemembered:
+    def test_prices_and_lists_are_read_once_and_each_name_is_searched_once(self) -> None:
+        configuration, names = looked_up("configuration"), looked_up("price")
+
+        for _ in range(3):
+            ask()
+        decisions.forget()
+        ask()
+
+        assert looked_up("configuration") - configuration == Counter(hits=2, misses=2)
+        found = looked_up("price") - names
+        assert found["hits"] >= 2 * found["misses"] > 0
+
+
+def looked_up(cache: str) -> Counter[str]:
+    """How often the cache was asked so far, in this process."""
+    return Counter(
+        hits=int(caches.HITS.labels(cache)._value.get()), misses=int(caches.MISSES.labels(cache)._value.get())
+    )
 
 
 class TestLettingIn:

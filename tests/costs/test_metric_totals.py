@@ -94,7 +94,15 @@ class TestTheLabels:
             metric_totals.roll_up()
 
         assert of(GENERIC) == {("cdn", "b"): 2, ("cdn", "c"): 1, ("cdn", OTHER): 2}
-        assert metric_totals.personas() == {"b", "c"}
+        assert metric_totals.personas() == {"", "b", "c"}
+
+    def test_nobody_has_one_and_takes_no_place(self, ledger: Ledger, settings: Settings) -> None:
+        settings.FINOPS_METRICS_PERSONAS = 1
+        for persona in ("", "p", "q", ""):
+            record(ledger, [amount_event("1", persona_id=persona)])
+            metric_totals.roll_up()
+
+        assert of(GENERIC) == {("cdn", ""): 2, ("cdn", "p"): 1, ("cdn", OTHER): 1}
 
     def test_a_persona_has_its_name_in_every_metric(self, ledger: Ledger, settings: Settings) -> None:
         settings.FINOPS_METRICS_PERSONAS = 1

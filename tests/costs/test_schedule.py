@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from celery.schedules import crontab
 from celery.schedules import schedule as every
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from costs import schedule
 from costs.models import ScheduledRun
-from costs.schedule import GRACE, Entry, span
+from costs.schedule import FIRST_GRACE, GRACE, Entry, span
 from tests.costs.test_admin import clerk, read
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -74,6 +75,10 @@ def test_a_length_of_time_has_at_most_two_units(seconds: float, words: str) -> N
     assert span(timedelta(seconds=seconds)) == words
 
 
+def migrated(at: datetime) -> None:
+    MigrationRecorder.Migration.objects.update(applied=at)
+
+
 @pytest.mark.django_db
 class TestWhatARunLeavesBehind:
     def test_counts_add_up_and_times_are_the_newest(self) -> None:
@@ -94,10 +99,26 @@ class TestWhatARunLeavesBehind:
         assert (kept.error, kept.failures, kept.failed_at, kept.has_failed) == ("ValueError: broken", 1, NOW, False)
 
     def test_only_late_entries_are_overdue(self) -> None:
+        migrated(NOW)
         ScheduledRun.objects.note(run("inbox-sweep", ended_at=NOW - timedelta(minutes=5)))
         ScheduledRun.objects.note(run("partitions", ended_at=NOW - timedelta(minutes=5)))
 
         assert schedule.overdue(NOW) == {"inbox-sweep": timedelta(minutes=4, seconds=59)}
+
+    def test_what_never_ran_is_overdue_some_minutes_after_it_could_have(self) -> None:
+        migrated(NOW)
+        due = NOW + timedelta(seconds=1)
+        often = [each for each in schedule.entries() if each.name == "inbox-sweep"]
+
+        assert schedule.overdue(due + FIRST_GRACE, often) == {}
+        late = FIRST_GRACE + timedelta(seconds=1)
+        assert schedule.overdue(due + late, often) == {"inbox-sweep": late}
+
+    def test_what_never_ran_and_is_due_once_a_day_is_not_missed_before(self) -> None:
+        migrated(NOW)
+
+        assert "daily-digest" not in schedule.overdue(NOW + timedelta(hours=19))
+        assert "daily-digest" in schedule.overdue(NOW + timedelta(hours=21))
 
 
 @pytest.mark.django_db

@@ -14,7 +14,7 @@ from tests.costs.http import Caller
 from tests.deploy import expressions
 from tests.deploy.expressions import OF_PROMETHEUS, PROMETHEUS, RULE_FILES, Expression
 from tests.docs.test_commands import anchors
-from tests.prometheus import promtool
+from tests.prometheus import asked, promtool
 
 CONFIGURATION: dict[str, Any] = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
 ALERTS = expressions.alerts()
@@ -61,10 +61,16 @@ class TestTheConfiguration:
         (job,) = CONFIGURATION["scrape_configs"]
         services = yaml.safe_load((SOURCE / "docker-compose.yml").read_text())["services"]
 
-        asked = {entry["labels"]["component"]: entry["targets"] for entry in job["static_configs"]}
+        assert asked(job) == {name: f"{name}:9090" for name in ("web", "worker", "watcher", "teller", "beat")}
+        assert set(asked(job)) <= set(services)
 
-        assert asked == {name: [f"{name}:9090"] for name in ("web", "worker", "watcher", "teller", "beat")}
-        assert set(asked) <= set(services)
+    def test_of_what_may_be_scaled_it_finds_every_container_by_the_name_of_its_component(self) -> None:
+        (job,) = CONFIGURATION["scrape_configs"]
+        (found,) = job["dns_sd_configs"]
+        (label,) = job["relabel_configs"]
+
+        assert (found["names"], found["type"]) == (["worker", "watcher", "teller"], "A")
+        assert (label["source_labels"], label["target_label"]) == (["__meta_dns_name"], "component")
 
 
 class TestTheRules:
