@@ -56,7 +56,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "finops_project.metrics.operations.Framework",
 ]
 
 ROOT_URLCONF = "finops_project.urls"
@@ -424,7 +424,15 @@ UNFOLD = {
     },
 }
 
+# The first page asks it what /ready knows and no page shows.
+FINOPS_FIRST_PAGE_CHECKS = "finops_project.health.without_a_page"
+
 FINOPS_LOG_FORMAT = env.choice("FINOPS_LOG_FORMAT", logs.JSON if PRODUCTION else logs.PRETTY, {logs.JSON, logs.PRETTY})
+# They never come out, neither in a line nor where tasks are watched.
+SECRETS = (
+    *(SECRET_KEY, FINOPS_METRICS_TOKEN, FINOPS_PAGERDUTY_ROUTING_KEY, EMAIL_HOST_PASSWORD),
+    *(FINOPS_SLACK_WEBHOOK_URL, FINOPS_HEARTBEAT_URL, password(DATABASE_URL), password(CELERY_BROKER_URL)),
+)
 LOGGING_CONFIG = "finops_project.logs.configure"
 LOGGING = logs.settings(
     FINOPS_LOG_FORMAT,
@@ -434,8 +442,5 @@ LOGGING = logs.settings(
         "WARNING" if FINOPS_ROLE == "command" else "INFO",
         {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"},
     ),
-    secrets=(
-        *(SECRET_KEY, FINOPS_METRICS_TOKEN, FINOPS_PAGERDUTY_ROUTING_KEY, EMAIL_HOST_PASSWORD),
-        *(FINOPS_SLACK_WEBHOOK_URL, FINOPS_HEARTBEAT_URL, password(DATABASE_URL), password(CELERY_BROKER_URL)),
-    ),
+    secrets=SECRETS,
 )
