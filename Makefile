@@ -4,6 +4,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv/bin/python
 LOCKS := requirements requirements-archive requirements-local requirements-dev
+# In two halves at once; tests with processes of their own take turns in one of them.
+HALVES := -n 2 --dist loadgroup
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help up down status demo test bench soak crash lint lock clean local dev
@@ -24,7 +26,7 @@ demo: up ## Start everything and do the main job; TRACE=file uses your own input
 	@$(VENV) -m examples.demo $(if $(TRACE),--trace "$(TRACE)") $(ARGS)
 
 test: dev ## Run the whole test suite on its own throw-away servers
-	@env -u DJANGO_SETTINGS_MODULE $(VENV) -m pytest $(ARGS)
+	@env -u DJANGO_SETTINGS_MODULE $(VENV) -m pytest $(HALVES) $(ARGS)
 
 bench: dev ## Run the benchmarks
 	@$(VENV) -m bench $(ARGS)
