@@ -44,6 +44,8 @@ try:
     os.environ["FINOPS_ENV"] = "test"
     os.environ["DJANGO_SETTINGS_MODULE"] = "finops_project.settings"
     django.setup()
+    # The halves of `-n 2` are started from here, and each sets Django up on servers of its own.
+    del os.environ["DJANGO_SETTINGS_MODULE"]
 except BaseException:
     _servers.close()
     raise
