@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
-from django.contrib.admin.utils import quote as as_key
 
 from alerts.signal import Severity, Signal, Status
+from controls.addresses import address_of
 from controls.ladder import Level
 from controls.models import ControlTransition
 
@@ -89,4 +89,4 @@ def _facts(transition: ControlTransition) -> dict[str, Any]:
 
 def page(persona_id: str) -> str:
     """Written out: to look it up, a worker would load all pages of the admin."""
-    return f"{settings.FINOPS_PUBLIC_URL.rstrip('/')}/admin/controls/control/{quote(as_key(persona_id))}/change/"
+    return f"{settings.FINOPS_PUBLIC_URL.rstrip('/')}/admin/controls/control/{quote(address_of(persona_id))}/change/"

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -26,6 +25,7 @@ from anomalies.incidents import TOLERATED_FOR
 from anomalies.models import Anomaly, Tolerance, key_of
 from anomalies.models.anomalies import tolerated_scope
 from anomalies.wording import detector_of
+from controls.addresses import address_of
 from costs.admin.base import ModelAdmin, Permanent, badge, page, unbroken
 from costs.admin.plots import Plot
 from costs.admin.search import TooSlow, within
@@ -88,6 +88,8 @@ class AnomalyAdmin(Permanent, ModelAdmin):
         if not self.has_view_permission(request) or request.method == "POST":
             raise PermissionDenied
         anomaly = _anomaly(object_id)
+        # The lines that the plot, the contributors and the dearest events are made of.
+        may_see_lines = request.user.has_perm("costs.view_costevent")
         return page(
             request,
             "anomalies/admin/anomaly.html",
@@ -95,8 +97,10 @@ class AnomalyAdmin(Permanent, ModelAdmin):
             anomaly=anomaly,
             may_judge=_may_judge(request),
             may_silence=request.user.has_perm("alerts.add_silence"),
-            may_override=request.user.has_perm("controls.add_override"),
-            plot=_plot(request, anomaly),
+            # The form stands on the page of the breaker.
+            may_override=request.user.has_perms(("controls.add_override", "controls.view_control")),
+            may_see_lines=may_see_lines,
+            plot=_plot(anomaly) if may_see_lines else None,
             **_forms(anomaly),
             **_facts(anomaly),
             **_said(anomaly),
@@ -209,10 +213,8 @@ def about(anomaly: Anomaly) -> str:
     return str(found) or "all of it"
 
 
-def _plot(request: HttpRequest, anomaly: Anomaly) -> Plot | None:
-    """For who may see the lines that it leads to; the page is worth reading without it."""
-    if not request.user.has_perm("costs.view_costevent"):
-        return None
+def _plot(anomaly: Anomaly) -> Plot | None:
+    """The page is worth reading without it."""
     try:
         with within(PLOT_MILLISECONDS):
             return plot_of(anomaly, now())
@@ -225,7 +227,7 @@ def _forms(anomaly: Anomaly) -> dict[str, Any]:
     reason = f"{told.title_of(anomaly.rule)} {anomaly.pk}"
     silence = {"persona_id": anomaly.persona_id, "rule": anomaly.rule, "reason": reason}
     persona = anomaly.persona_id
-    breaker = reverse("admin:controls_control_change", args=[quote(persona)]) if persona else ""
+    breaker = reverse("admin:controls_control_change", args=[address_of(persona)]) if persona else ""
     return {
         "silence_url": f"{reverse('admin:alerts_silence_add')}?{urlencode(silence)}",
         "override_url": breaker and f"{breaker}?{urlencode({'reason': reason})}#overrule",

@@ -4,7 +4,7 @@ Each part is there for whom its pages are there. The page reads itself again fro
 without the frame.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,9 +18,11 @@ from django.db.models import Case, Count, IntegerField, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.module_loading import import_string
 from django.utils.timezone import now
 
 from alerts.admin.base import severity_badge
+from alerts.models import Channel
 from alerts.signal import Severity
 from anomalies import outlook
 from anomalies.admin import told
@@ -33,12 +35,15 @@ from controls.models import Budget, Usage
 from controls.periods import period_at
 from costs.admin import overview as ledger_part
 from costs.admin import post_costs, spending
+from costs.admin.overview import Read
 from costs.admin.plots import Plot
-from costs.admin.search import PAGE_MILLISECONDS, TooSlow, within
+from costs.admin.search import TooSlow, within
 from costs.admin.spending import PERIODS, Period, Spending
 from costs.events import AMOUNT_LIMIT
 
 REFRESH_SECONDS = 30
+# All reads of the page together: overview.js waits for 10 s. What is wrong comes first, and leaves time for the rest.
+PAGE_MILLISECONDS, WRONG_MILLISECONDS, OTHER_MILLISECONDS = 6_000, 700, 3_000
 ANOMALIES_SHOWN = 5
 # Each of them is forecast anew: some 15 ms of work.
 BUDGETS_SHOWN = 5
@@ -56,6 +61,14 @@ class Ahead:
     month: Decimal | None
     days: dict[date, Decimal]
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the system, and what is wrong with it as a sentence; empty if it is well."""
+
+    name: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +125,9 @@ def fragment(request: HttpRequest) -> HttpResponse:
 
 
 def figures(request: HttpRequest, at: datetime) -> dict[str, Any]:
+    """What this person may see. What takes too long is left out, and `too_slow` says so."""
     period = Period.of(request.GET.get("period", ""), at)
-    found = {
-        **ledger_part.figures(request, period, at),
-        **controls_part.figures(request, at),
+    found: dict[str, Any] = {
         "read_at": at,
         "period": period,
         "periods": [(key, words) for key, (words, _) in PERIODS.items()],
@@ -125,33 +137,75 @@ def figures(request: HttpRequest, at: datetime) -> dict[str, Any]:
     }
     try:
         with within(PAGE_MILLISECONDS):
-            return {**found, **_of_detection(request, found, at)}
+            _take(found, _wrong(request, at), WRONG_MILLISECONDS)
+            _take(found, _others(request, found, at), OTHER_MILLISECONDS)
     except TooSlow:
-        return {**found, "too_slow": True}
+        found["too_slow"] = True
+    return found | _drawn(found, at)
 
 
-def _of_detection(request: HttpRequest, found: dict[str, Any], at: datetime) -> dict[str, Any]:
-    more: dict[str, Any] = {}
+def _take(found: dict[str, Any], reads: Iterator[Read], most: int) -> None:
+    """Each by itself, so that a slow one takes no other with it. `reads` may look at what is found so far."""
+    for read in reads:
+        try:
+            with within(most):
+                found |= read()
+        except TooSlow:
+            found["too_slow"] = True
+
+
+def _wrong(request: HttpRequest, at: datetime) -> Iterator[Read]:
+    if request.user.has_perm("anomalies.view_anomaly"):
+        yield _open_anomalies
+    yield from controls_part.wrong(request, at)
+    yield from ledger_part.wrong(request, at)
+    if request.user.has_perm("alerts.view_channel"):
+        yield _channels
+    if request.user.has_perm("costs.view_scheduledrun"):
+        yield lambda: {"system": _system(at)}
+
+
+def _channels() -> dict[str, Any]:
+    enabled = list(Channel.objects.order_by("name").values_list("name", "enabled"))
+    return {"channels": len(enabled), "channels_off": [name for name, is_on in enabled if not is_on]}
+
+
+def _system(at: datetime) -> list[Part]:
+    found: Mapping[str, str] = import_string(settings.FINOPS_FIRST_PAGE_CHECKS)(at)
+    return [Part(name.capitalize(), detail) for name, detail in found.items()]
+
+
+def _others(request: HttpRequest, found: dict[str, Any], at: datetime) -> Iterator[Read]:
     # What everything costs is read once, for the cards and for the budgets that count everything.
     habit = cache(lambda: outlook.habit_of({}, at))
-    if request.user.has_perm("anomalies.view_anomaly"):
-        more |= _open_anomalies()
+    yield from ledger_part.money(request, found["period"], at, found)
     if request.user.has_perm("controls.view_budget"):
-        usages: list[Usage] = Budget.objects.active().usages(at)
-        more["budgets"] = _worst_budgets(usages, habit, at)
-        more["budgets_in_all"] = len(usages)
-        more["whole_budgets"] = _of_everything(usages)
+        yield lambda: _budgets(habit, at)
     if "spending" in found:
-        ahead = _ahead(found["spending"], more.get("whole_budgets", {}), habit(), at)
-        more["ahead"] = ahead
-        more["plots"] = _plots(found, ahead, at)
-        today = found["period"].today
-        more["url_of"] = {
-            "today": spending.days_url(today, today),
-            "month": spending.days_url(today.replace(day=1), today),
-            "posts": post_costs.posts_url(today),
-        }
-    return more
+        yield lambda: {"ahead": _ahead(found["spending"], found.get("whole_budgets", {}), habit(), at)}
+    yield from controls_part.money(request, at)
+
+
+def _budgets(habit: Callable[[], Habit], at: datetime) -> dict[str, Any]:
+    usages: list[Usage] = Budget.objects.active().usages(at)
+    return {
+        "budgets": _worst_budgets(usages, habit, at),
+        "budgets_in_all": len(usages),
+        "whole_budgets": _of_everything(usages),
+    }
+
+
+def _drawn(found: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """The plots of what was spent, and where the cards lead."""
+    if "spending" not in found:
+        return {}
+    today = found["period"].today
+    urls = {
+        "today": spending.days_url(today, today),
+        "month": spending.days_url(today.replace(day=1), today),
+        "posts": post_costs.posts_url(today),
+    }
+    return {"plots": _plots(found, at), "url_of": urls}
 
 
 def _open_anomalies() -> dict[str, Any]:
@@ -174,9 +228,13 @@ def _worst_budgets(usages: Iterable[Usage], habit: Callable[[], Habit], at: date
 
 
 def _of_everything(usages: Iterable[Usage]) -> dict[str, Usage]:
-    """By period: the smallest budget that counts exactly what the cards show, all costs of a UTC day or month."""
-    whole = [usage for usage in usages if not usage.scope and usage.timezone == "UTC"]
-    return {usage.period: usage for usage in sorted(whole, key=lambda usage: -usage.allowed)}
+    """By period: the smallest budget of all costs, if there is one of those that count as the cards do, by UTC."""
+    whole = [usage for usage in usages if not usage.scope]
+    return {usage.period: usage for usage in sorted(whole, key=lambda usage: (_is_utc(usage), -usage.allowed))}
+
+
+def _is_utc(usage: Usage) -> bool:
+    return usage.timezone == "UTC"
 
 
 def _ahead(found: Spending, whole: Mapping[str, Usage], habit: Habit, at: datetime) -> Ahead:
@@ -185,9 +243,10 @@ def _ahead(found: Spending, whole: Mapping[str, Usage], habit: Habit, at: dateti
     if isinstance(result, NoForecast):
         return Ahead(None, None, {}, result.reason)
     shown = result.days[: DAYS_AHEAD[found.period.key]]
+    of_utc = {period: usage for period, usage in whole.items() if _is_utc(usage)}
     return Ahead(
-        _expected(whole.get("daily") or _as_if_budgeted("daily", found.today, at), habit, at),
-        _expected(whole.get("monthly") or _as_if_budgeted("monthly", found.month, at), habit, at),
+        _expected(of_utc.get("daily") or _as_if_budgeted("daily", found.today, at), habit, at),
+        _expected(of_utc.get("monthly") or _as_if_budgeted("monthly", found.month, at), habit, at),
         {ahead.day: ahead.cost.expected for ahead in shown},
         None,
     )
@@ -222,10 +281,9 @@ def _as_if_budgeted(period: str, spent: Decimal, at: datetime) -> Usage:
     )
 
 
-def _plots(found: dict[str, Any], ahead: Ahead, at: datetime) -> dict[str, list[Plot]]:
+def _plots(found: dict[str, Any], at: datetime) -> dict[str, list[Plot]]:
     spent: Spending = found["spending"]
-    over_time = [
-        spending.over_time(spent, at, ahead.days),
-        post_costs.over_time(spent.period, found["posts"]),
-    ]
+    over_time = [spending.over_time(spent, at, found["ahead"].days if "ahead" in found else {})]
+    if "posts" in found:
+        over_time.append(post_costs.over_time(spent.period, found["posts"]))
     return {"over_time": over_time, "by_name": spending.ranks(spent)}

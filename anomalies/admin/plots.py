@@ -4,7 +4,7 @@ Every series is read from counters, or from a bounded number of lines of one per
 course in time have no plot.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,8 @@ from django.urls import reverse
 
 from anomalies.detectors.learned_rule import HOUR as BY_HOUR
 from anomalies.models import Anomaly
-from controls.models import Budget
+from controls import budgets
+from controls.models import Budget, BudgetRevision
 from costs.admin.plots import Column, Kind, Level, Look, Moment, Plot, Row, mean
 from costs.admin.posts import cumulated, steps_of
 from costs.admin.spending import days_url, hour_url, lines_url
@@ -31,6 +32,7 @@ FIVE_MINUTES = timedelta(minutes=5)
 LINES_BEFORE, LINES_AFTER = 400, 200
 OUTCOME_DAYS = 8
 FOUND, ENDED = "found", "ended"
+LINES_AROUND = "the lines around it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def _pulse(asked: Asked) -> Plot:
     start = floor(span.start, HOUR)
     moments = _moments_between(start, span, FIVE_MINUTES)
     rows = [_of_hour(asked, at, spent.get(at, ZERO)) for at in moments if at >= span.start - FIVE_MINUTES]
-    return _plot(asked, "Spent in each five minutes", Kind.STEPS, "Spent", rows, asked.baseline())
+    plot = _plot(asked, "Spent in each five minutes", Kind.STEPS, "Spent", rows, asked.baseline())
+    return replace(plot, around=LINES_AROUND)
 
 
 def _by_hour(asked: Asked, before: timedelta, name: str = "") -> Plot:
@@ -170,7 +173,8 @@ def _outcomes(asked: Asked, kind: str, title: str, ratio: Ratio, baseline: str, 
             )
         )
     levels = asked.baseline(baseline) if baseline else ()
-    return _plot(asked, f"{title}, by day", Kind.LINES, title, rows, levels, unit=unit)
+    plot = _plot(asked, f"{title}, by day", Kind.LINES, title, rows, levels, unit=unit)
+    return replace(plot, around=LINES_AROUND)
 
 
 def _judged_until(asked: Asked) -> datetime:
@@ -189,15 +193,33 @@ def _budget(asked: Asked) -> Plot | None:
     if budget is None:
         return None
     period = budget.span_at(asked.anomaly.opened_at)
-    span = Span(floor(period.start, HOUR), min(period.end, asked.at.astimezone(UTC)))
-    spent = _sums(HourlyCost.objects.filter(**budget.scope), span, Sum("amount"))
-    so_far, rows = ZERO, [Row(second(span.start), (ZERO,), at=span.start)]
-    for hour in _moments_between(span.start, span):
-        so_far += spent.get(hour, ZERO)
-        until = min(hour + HOUR, span.end)
+    so_far, rows = ZERO, [Row(second(period.start), (ZERO,), at=period.start)]
+    for hour, amount in _spent_by_hour(budget, period, asked.at.astimezone(UTC)):
+        so_far += amount
+        until = min(hour + HOUR, period.end, asked.at.astimezone(UTC))
         rows.append(Row(f"until {second(until)}", (so_far,), hour_url(hour, **budget.scope), at=until))
-    limit = (Level("limit", budget.limit, Look.ALERT),)
-    return _plot(asked, f"Spent of the budget {budget.name}", Kind.LINES, "Spent so far", rows, limit)
+    limit = (Level("limit when found", _limit_when_found(asked.anomaly, budget), Look.ALERT),)
+    plot = _plot(asked, f"Spent of the budget {budget.name}", Kind.LINES, "Spent so far", rows, limit)
+    return replace(plot, around=LINES_AROUND)
+
+
+def _spent_by_hour(budget: Budget, period: Span, at: datetime) -> Iterator[tuple[datetime, Decimal]]:
+    """By hours of UTC that have begun; where the period begins or ends within one, only what is of the period."""
+    hours = _sums(HourlyCost.objects.filter(**budget.scope), period, Sum("amount"))
+    for hour in _moments_between(floor(period.start, HOUR), Span(period.start, min(period.end, at))):
+        part = Span(max(hour, period.start), min(hour + HOUR, period.end))
+        is_whole = part.end - part.start == HOUR
+        yield hour, hours.get(hour, ZERO) if is_whole else budgets.spent_by_ledger(budget, part)
+
+
+def _limit_when_found(anomaly: Anomaly, budget: Budget) -> Decimal:
+    """What was allowed then. A burn rate is compared with its limit alone, and its baseline is a rate."""
+    if anomaly.rule != "burn_rate" and anomaly.baseline is not None:
+        return anomaly.baseline
+    revisions = BudgetRevision.objects.filter(budget=budget, at__lte=anomaly.opened_at)
+    newest = revisions.order_by("number").last()
+    limit: Decimal = newest.limit if newest else budget.limit
+    return limit
 
 
 def _unpriced(asked: Asked) -> Plot:
@@ -208,9 +230,10 @@ def _unpriced(asked: Asked) -> Plot:
     hours = _moments_between(floor(span.start, HOUR), span)
     url = lines_url(state="unpriced", model=scope["model"])
     rows = [Row(second(hour), (Decimal(found.get(hour, 0)),), url, at=hour) for hour in hours]
-    return _plot(
+    plot = _plot(
         asked, "Charges of each hour that have no price today", Kind.STEPS, "Charges", rows, (), unit="charges"
     )
+    return replace(plot, around="all charges of this model that have no price")
 
 
 def _dead_letters(asked: Asked) -> Plot:
@@ -222,7 +245,8 @@ def _dead_letters(asked: Asked) -> Plot:
     found, url = dict(by_hour), f"{reverse('admin:costs_deadletter_changelist')}?state=all"
     hours = _moments_between(floor(span.start, HOUR), span)
     rows = [Row(second(hour), (Decimal(found.get(hour, 0)),), url, at=hour) for hour in hours]
-    return _plot(asked, "Dead letters by hour", Kind.STEPS, "Letters", rows, (), unit="letters")
+    plot = _plot(asked, "Dead letters by hour", Kind.STEPS, "Letters", rows, (), unit="letters")
+    return replace(plot, around="all dead letters")
 
 
 def _plot(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -16,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from alerts.admin.base import StateFilter, severity_badge
 from controls import asked, overrides, policy_changes
+from controls.addresses import address_of, persona_at
 from controls.admin.base import (
     LONGEST_REASON,
     VERBS,
@@ -54,6 +54,9 @@ class Standings(ChangeList):
         found = standings([control.pk for control in self.result_list], now())
         for control, standing in zip(self.result_list, found, strict=True):
             control.standing = standing
+
+    def url_for_result(self, result: Any) -> str:
+        return _page_of(result.pk)
 
 
 @admin.register(Control)
@@ -270,14 +273,14 @@ def _rate(standing: Standing) -> str:
 
 
 def _persona(object_id: str) -> str:
-    persona = unquote(object_id)
+    persona = persona_at(object_id)
     if not asked.is_name(persona):
         raise Http404("There can be no such persona.")
     return persona
 
 
 def _page_of(persona: str) -> str:
-    return reverse("admin:controls_control_change", args=[quote(persona)])
+    return reverse("admin:controls_control_change", args=[address_of(persona)])
 
 
 def _facts(standing: Standing) -> dict[str, Any]:
@@ -294,6 +297,6 @@ def _facts(standing: Standing) -> dict[str, Any]:
         "history": words,
         "most": TRANSITIONS_SHOWN,
         "policy": policy,
-        "overrule_url": reverse("admin:controls_control_overrule", args=[quote(persona)]),
+        "overrule_url": reverse("admin:controls_control_overrule", args=[address_of(persona)]),
         "search": urlencode({"q": persona, "state": "all"}),
     }

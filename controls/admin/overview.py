@@ -1,5 +1,6 @@
 """The first page, the controls' part: whom they hold back, whose word is in force, and what they saved this month."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +16,8 @@ from controls.models.breaker import EVERYBODY
 from controls.savings import savings
 from controls.standing import names, standings
 from controls.switches import stored
-from costs.admin.search import PAGE_MILLISECONDS, TooSlow, within
+from costs.admin.overview import Read
+from costs.admin.search import TooSlow, within
 from costs.prices import current_book
 
 # Enough to act on; counting further would only cost time.
@@ -24,18 +26,16 @@ COUNTED = 1_000
 SAVINGS_MILLISECONDS = 1_000
 
 
-def figures(request: HttpRequest, at: datetime) -> dict[str, Any]:
-    """What this person may see of the controls; of what takes too long, nothing but that."""
-    found: dict[str, Any] = {}
-    try:
-        with within(PAGE_MILLISECONDS):
-            if request.user.has_perm("controls.view_control"):
-                found |= _held(request, at)
-            if request.user.has_perm("controls.view_hold"):
-                found["saved"] = _saved(at)
-    except TooSlow:
-        return {"too_slow": True}
-    return found
+def wrong(request: HttpRequest, at: datetime) -> Iterator[Read]:
+    """Whom the controls hold back, as far as this person may see it."""
+    if request.user.has_perm("controls.view_control"):
+        yield lambda: _held(request, at)
+
+
+def money(request: HttpRequest, at: datetime) -> Iterator[Read]:
+    """What the controls saved, as far as this person may see it."""
+    if request.user.has_perm("controls.view_hold"):
+        yield lambda: {"saved": _saved(at)}
 
 
 def _held(request: HttpRequest, at: datetime) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The first page, the ledger's part: what was spent, what a post costs, and what waits for a person."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,8 +11,8 @@ from django.http import HttpRequest
 
 from costs import schedule
 from costs.admin import post_costs, spending
-from costs.admin.search import PAGE_MILLISECONDS, TooSlow, with_adjustments, within
-from costs.admin.spending import Period
+from costs.admin.search import with_adjustments
+from costs.admin.spending import Period, Spending
 from costs.attribution import Target
 from costs.models import CostEvent, DailyCost, DeadLetter, InboxRow
 
@@ -20,6 +21,8 @@ COUNTED = 1_000
 LISTED = 5
 # A healthy drain empties the inbox within a second or two.
 LONG_WAIT = timedelta(seconds=30)
+
+Read = Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +40,63 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What runs by the clock: how many entries are late, and when the latest of all came to its end."""
+    """What runs by the clock: how many entries are late, never ran, or failed, and when the latest run ended."""
 
     late: int
+    missing: int
+    failed: int
     last: datetime | None
 
+    @property
+    def words(self) -> str:
+        counts = {"overdue": self.late, "never ran": self.missing, "failing": self.failed}
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "on time"
 
-def figures(request: HttpRequest, period: Period, at: datetime) -> dict[str, Any]:
-    """What this person may see of the ledger; of what takes too long, nothing but that."""
+
+def wrong(request: HttpRequest, at: datetime) -> Iterator[Read]:
+    """What of the ledger needs somebody, as far as this person may see it, one read at a time."""
     user = request.user
-    found: dict[str, Any] = {}
-    try:
-        with within(PAGE_MILLISECONDS):
-            if user.has_perm("costs.view_costevent"):
-                found |= _money(period, at)
-            if user.has_perm("costs.view_deadletter"):
-                found["dead_letters"] = _at_most(DeadLetter.objects.filter(replayed_at=None))
-            if user.has_perm("costs.view_inboxrow"):
-                found["waiting"] = _waiting(at)
-            if user.has_perm("costs.view_scheduledrun"):
-                found["beat"] = _beat(at)
-    except TooSlow:
-        return {"too_slow": True}
-    return found
+    if user.has_perm("costs.view_inboxrow"):
+        yield lambda: {"waiting": _waiting(at)}
+    if user.has_perm("costs.view_scheduledrun"):
+        yield lambda: {"beat": _beat(at)}
+    if user.has_perm("costs.view_deadletter"):
+        yield lambda: {"dead_letters": _at_most(DeadLetter.objects.filter(replayed_at=None))}
+    if user.has_perm("costs.view_costevent"):
+        yield _unpriced
 
 
-def _money(period: Period, at: datetime) -> dict[str, Any]:
+def money(request: HttpRequest, period: Period, at: datetime, found: Mapping[str, Any]) -> Iterator[Read]:
+    """What was spent and what a post costs, as far as this person may see it; `found` is what was read so far."""
+    if request.user.has_perm("costs.view_costevent"):
+        yield lambda: _spent(period)
+        if "spending" in found:
+            yield lambda: _per_post(period, at, found["spending"])
+
+
+def _unpriced() -> dict[str, Any]:
     unpriced = CostEvent.objects.unpriced()
-    target = Target.configured()
-    spent = spending.read(period)
-    posts = post_costs.read(period, at, spent.charges)
     return {
-        "spending": spent,
-        "posts": posts,
-        "per_post": posts.today.mean,
-        "target": target,
-        "alert_above": target.per_post * target.alert_multiplier,
-        "per_post_is": _against(posts.today.mean, target),
         "unpriced": _at_most(unpriced),
         "recent_unpriced": with_adjustments(list(unpriced.order_by("-id")[:LISTED])),
-        "is_untouched": not DailyCost.objects.exists() and not InboxRow.objects.exists(),
+    }
+
+
+def _spent(period: Period) -> dict[str, Any]:
+    is_untouched = not DailyCost.objects.exists() and not InboxRow.objects.exists()
+    return {"spending": spending.read(period), "is_untouched": is_untouched}
+
+
+def _per_post(period: Period, at: datetime, spent: Spending) -> dict[str, Any]:
+    target = Target.configured()
+    posts = post_costs.read(period, at, spent.charges)
+    mean = posts.today.mean if posts.today else None
+    return {
+        "posts": posts,
+        "per_post": mean,
+        "target": target,
+        "alert_above": target.per_post * target.alert_multiplier,
+        "per_post_is": _against(mean, target),
     }
 
 
@@ -95,10 +115,11 @@ def _waiting(at: datetime) -> Waiting:
 
 
 def _beat(at: datetime) -> Beat:
-    runs = schedule.last_runs()
-    known = [entry for entry in schedule.entries() if entry.name in runs]
-    late = sum(entry.overdue(runs[entry.name], at) is not None for entry in known)
-    return Beat(late, max((run.ended_at for run in runs.values()), default=None))
+    runs, late = schedule.last_runs(), schedule.overdue(at)
+    known = {entry.name for entry in schedule.entries()} & runs.keys()
+    failed = sum(runs[name].has_failed for name in known - late.keys())
+    last = max((run.ended_at for run in runs.values()), default=None)
+    return Beat(len(late.keys() & known), len(late.keys() - known), failed, last)
 
 
 def _at_most(rows: Any) -> str:

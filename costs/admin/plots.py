@@ -83,7 +83,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """`first` is the head of the rows' labels; `unit` is $ or a word, such as `lines`."""
+    """`first` is the head of the rows' labels; `unit` is $ or a word, such as `lines`.
+
+    `around` names what the rows lead to where that is more than what they count, such as `the lines around it`.
+    """
 
     name: str
     title: str
@@ -95,6 +98,7 @@ class Plot:
     moments: tuple[Moment, ...] = ()
     unit: str = DOLLARS
     note: str = ""
+    around: str = ""
 
     @property
     def is_empty(self) -> bool:

@@ -1,7 +1,8 @@
 """What a post costs on average, over time, against the target and the alert threshold.
 
 A post counts with its whole cost wherever one of its lines lies. No table holds posts by time, so lines find them: all
-lines of a day while there are few, else the latest of each hour, so that a month of millions is no more work.
+lines of a day while there are few, else the latest of each hour, so that a month of millions is no more work. A busy
+day's points are therefore a sample, and the plot says so; the figure of today is always that of all its posts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from django.db import connection
 from django.db.models import Sum
 from django.urls import reverse
 
+from costs import metric_gauges
 from costs.admin.plots import Column, Kind, Level, Look, Plot, Row, mean
 from costs.admin.spending import Period
 from costs.attribution import Target
@@ -69,9 +71,14 @@ NOBODY = Posts(0, Decimal(0))
 
 @dataclass(frozen=True, slots=True)
 class PostCosts:
-    """Today's posts, and those of each step of the period that has begun; `is_whole`: none was left out."""
+    """All of today's posts, and those of each step of the period that has begun; `is_whole`: no step leaves one out.
 
-    today: Posts
+    Of a busy day they are added up every few seconds, last at `today_at` (None: just now), and not yet if `today` is
+    None.
+    """
+
+    today: Posts | None
+    today_at: datetime | None
     steps: list[Posts]
     is_whole: bool
 
@@ -91,7 +98,13 @@ def read(period: Period, at: datetime, charges: Mapping[date, int]) -> PostCosts
         cursor.execute(COSTS, asked)
         found = {place: Posts(count, amount) for place, count, amount in cursor.fetchall()}
     posts = [found.get(place, NOBODY) for place in range(len(steps))]
-    return PostCosts(found.get(TODAY, NOBODY), posts, not any(limits))
+    today, today_at = (found.get(TODAY, NOBODY), None) if limits[-1] is None else _kept(at)
+    return PostCosts(today, today_at, posts, not any(limits))
+
+
+def _kept(at: datetime) -> tuple[Posts | None, datetime | None]:
+    kept = metric_gauges.posts_of_today(at)
+    return (Posts(kept.count, kept.amount), kept.read_at) if kept else (None, None)
 
 
 def touched_on(day: date) -> list[str]:
@@ -113,6 +126,7 @@ def over_time(period: Period, posts: PostCosts) -> Plot:
         tuple(_row(period, step, found) for step, found in zip(period.steps, posts.steps, strict=False)),
         levels=levels(Target.configured()),
         note="" if posts.is_whole else "Of busy days only the posts of some lines of each hour.",
+        around="" if posts.is_whole and not period.is_one_day else "the posts used that day",
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -19,6 +19,7 @@ from costs.admin.search import PAGE_MILLISECONDS, TooSlow, posts_beginning_with,
 from costs.attribution import Target, rating_of
 from costs.models import CostEvent, Evidence, PostCost
 from costs.pricing import Price
+from costs.snapshot import one_snapshot
 from costs.templatetags.ledger import second
 
 # The list of posts is made from the newest lines: no table holds posts by time or by cost.
@@ -103,25 +104,36 @@ def recent_posts(request: HttpRequest) -> HttpResponse:
 def one_post(request: HttpRequest) -> HttpResponse:
     _require_view(request)
     post_id = request.GET.get("id", "")
-    found = attribution.post_breakdown(post_id)
-    if found is None:
+    with one_snapshot():
+        read = _read(post_id)
+    if read is None:
         return page(request, "costs/admin/post_unknown.html", title="Unknown post", status=404, post_id=post_id)
-    target, steps = Target.configured(), steps_of(post_id)
+    target = Target.configured()
     return page(
         request,
         "costs/admin/post.html",
         title=f"Post {post_id}",
         post_id=post_id,
-        found=found,
-        totals=next(iter(PostTotals.of([post_id])), None),
         target=target.per_post,
-        rating=rating_of(found["total_cost"], target.per_post),
-        by_type=PostCost.objects.filter(post_id=post_id).order_by("-amount", "cost_type", "persona_id"),
-        evidence=[(Evidence(kind).label, sums) for kind, sums in found["evidence"].items() if sums["events"]],
-        steps=steps,
-        plot=cumulated(steps, found["total_cost"], target),
+        rating=rating_of(read["found"]["total_cost"], target.per_post),
+        plot=cumulated(read["steps"], read["found"]["total_cost"], target),
         lines_shown=LINES_SHOWN,
+        **read,
     )
+
+
+def _read(post_id: str) -> dict[str, Any] | None:
+    """All that the page of a post shows of the ledger; None when no event of it was ever accepted."""
+    found = attribution.post_breakdown(post_id)
+    if found is None:
+        return None
+    return {
+        "found": found,
+        "totals": next(iter(PostTotals.of([post_id])), None),
+        "by_type": list(PostCost.objects.filter(post_id=post_id).order_by("-amount", "cost_type", "persona_id")),
+        "evidence": [(Evidence(kind).label, sums) for kind, sums in found["evidence"].items() if sums["events"]],
+        "steps": steps_of(post_id),
+    }
 
 
 def steps_of(post_id: str) -> list[Step]:

@@ -3,12 +3,14 @@
 Nothing here counts rows. What no index helps is cut off after a few seconds with a sentence, not waited for.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import NamedTuple, Self
+from time import monotonic
+from typing import Any, NamedTuple, Self
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, Sum
@@ -24,18 +26,42 @@ DEFAULT_DAYS = 7
 POSTS_FOUND = 50
 PAGE_MILLISECONDS, TOTALS_MILLISECONDS = 5_000, 3_000
 ADJUSTMENT = Q(entry_type=EntryType.ADJUSTMENT)
+NAMELESS = {"persona_id": "persona", "model": "model"}
+
+
+# Of the blocks within a transaction: they take no time, and must be possible when all is over.
+ENDINGS = ("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 
 
 class TooSlow(Exception):
-    """Postgres was stopped: the question needs more than its share of time."""
+    """Postgres was stopped, or not asked any more: the question needs more than its share of time."""
+
+
+class _Rest:
+    """Of the time of a block, and of those around it: each statement gets what is left."""
+
+    def __init__(self, milliseconds: int) -> None:
+        around = [rest.until for rest in connection.execute_wrappers if isinstance(rest, _Rest)]
+        self.until: float = min(monotonic() + milliseconds / 1000, *around, math.inf)
+
+    def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if str(sql).startswith(ENDINGS):
+            return execute(sql, params, many, context)
+        left = int((self.until - monotonic()) * 1000)
+        if left <= 0:
+            raise TooSlow
+        database = context["connection"]
+        with database.wrap_database_errors:
+            # Not by a cursor of Django's: that would come here again.
+            database.connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
+        return execute(sql, params, many, context)
 
 
 @contextmanager
 def within(milliseconds: int) -> Iterator[None]:
-    """Raises TooSlow when a statement in the block takes longer."""
+    """Raises TooSlow when the statements of the block take longer together. What they wrote is undone then."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
+        with transaction.atomic(), connection.execute_wrapper(_Rest(milliseconds)):
             yield
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
@@ -66,7 +92,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What an auditor asks for. Days are UTC, both included; empty means any. `hour` is one of the first day's."""
+    """What an auditor asks for. Days are UTC, both included; empty means any. `hour` is one of the first day's.
+
+    `without` is one of NAMELESS: only lines that have no such name.
+    """
 
     q: str = ""
     post: str = ""
@@ -79,6 +108,7 @@ class Search:
     start: date | None = None
     end: date | None = None
     hour: int | None = None
+    without: str = ""
 
     @property
     def is_narrow(self) -> bool:
@@ -93,6 +123,8 @@ class Search:
             found = found.filter(deviating=1)
         names = ("persona_id", "cost_type", "model", "operation", "entry_type")
         found = found.filter(**{name: value for name in names if (value := getattr(self, name))})
+        if self.without:
+            found = found.filter(Q(**{f"{self.without}__isnull": True}) | Q(**{self.without: ""}))
         if self.post:
             found = found.for_post(self.post)
         if self.q:
@@ -140,6 +172,8 @@ class Search:
             days = days.filter(day__gte=self.start)
         if self.end:
             days = days.filter(day__lte=self.end)
+        if self.without:
+            days = days.filter(**{self.without: ""})
         names = ("persona_id", "cost_type", "model")
         found = days.filter(**{name: value for name in names if (value := getattr(self, name))}).aggregate(
             amount=Sum("amount", default=Decimal(0)),

@@ -187,8 +187,8 @@ def _ranked(spending: Spending, field: str, word: str) -> Plot:
 
 
 def _of_name(period: Period, field: str, word: str, name: str, named: Named) -> Row:
-    # The search has no word for lines without a name.
-    url = days_url(period.first, period.today, **{field: name}) if name else ""
+    asked = {field: name} if name else {"without": field}
+    url = days_url(period.first, period.today, **asked)
     note = f"{named.unpriced:,} unpriced" if named.unpriced else ""
     return Row(name or f"no {word}", (named.amount,), url, note=note)
 

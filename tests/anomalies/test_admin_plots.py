@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -16,7 +17,7 @@ from controls.models import Budget
 from costs.admin.plots import Look, Plot
 from costs.models import DeadLetter, HourlyOutcome
 from tests.anomalies.conftest import NOON, Posts
-from tests.anomalies.incidents import found, look
+from tests.anomalies.incidents import EVIDENCE, found, look
 from tests.anomalies.test_admin import ONE_OF_EACH, page
 from tests.costs.conftest import Ledger, amount_event, usage_event
 from tests.costs.test_admin import CONTRADICTION, clerk, read
@@ -149,7 +150,7 @@ class TestBudgets:
         ledger.record([charge("4", NOON - HOUR), charge("5", NOON - 2 * HOUR), charge("7", NOON - 13 * HOUR)], at=NOON)
         ledger.record([charge("9", NOON, persona_id="b")], at=NOON)
 
-        plot = drawn(an(rule, scope={"persona_id": "a", "budget_id": str(budget.pk)}))
+        plot = drawn(of_budget(rule, budget))
 
         assert [row.values[0] for row in plot.rows if row.label.endswith(("00:00:00", "11:00:00", "12:00:00"))] == [
             0,
@@ -157,6 +158,32 @@ class TestBudgets:
             9,
         ]
         assert plot.levels[0].value == 10
+
+    @pytest.mark.parametrize("rule", ["budget_overrun", "forecast", "burn_rate"])
+    def test_show_the_limit_of_the_time_when_it_was_found(self, ledger: Ledger, rule: str) -> None:
+        made = Budget(name="a day", persona_id="a", period="daily", limit=Decimal(10))
+        budget = budgets.create(made, actor="ann", at=NOON - 12 * HOUR)
+        budgets.revise(budget.pk, {"limit": Decimal(50)}, actor="ann", at=NOON + timedelta(minutes=1))
+        ledger.record([charge("4", NOON - HOUR)], at=NOON)
+
+        (level,) = drawn(of_budget(rule, budget)).levels
+
+        assert (level.name, level.value) == ("limit when found", Decimal(10))
+
+    @pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns", "Europe/Berlin"])
+    def test_count_the_period_of_their_zone_to_the_minute(self, ledger: Ledger, zone: str) -> None:
+        made = Budget(name="a day", persona_id="a", period="daily", timezone=zone, limit=Decimal(10))
+        budget = budgets.create(made, actor="ann", at=NOON - 30 * HOUR)
+        period, minute = budget.span_at(NOON), timedelta(minutes=1)
+        for amount, at in (("1", period.start - minute), ("2", period.start), ("4", period.start + HOUR)):
+            ledger.record([charge(amount, at)], at=at)
+        for amount, at in (("8", period.end - minute), ("16", period.end)):
+            ledger.record([charge(amount, at)], at=at)
+
+        plot = drawn(of_budget("budget_overrun", budget), at=period.end + 3 * HOUR)
+
+        assert (plot.rows[0].at, plot.rows[-1].at) == (period.start, period.end)
+        assert plot.rows[-1].values == (budget.period_at(NOON).spent,) == (Decimal(14),)
 
     def test_that_are_not_there_have_no_plot(self) -> None:
         assert plot_of(an("budget_overrun"), NOON) is None
@@ -221,6 +248,16 @@ class TestThePage:
 
         assert admin_client.get(row.url).context["totals"].amount == 3
 
+    def test_a_row_that_leads_to_more_than_it_counts_says_so(self, admin_client: Client, ledger: Ledger) -> None:
+        ledger.record([charge("3", NOON - timedelta(minutes=9))], at=NOON)
+        five_minutes = an("learned", scope={"persona_id": "a", "grain": "five minutes"})
+
+        assert drawn(an("learned")).around == ""
+        assert (
+            'aria-label="2026-11-24 11:50:00: the lines around it"'
+            in admin_client.get(page(five_minutes)).content.decode()
+        )
+
     def test_leads_to_the_forms_of_others_filled_in(self, admin_client: Client) -> None:
         anomaly = an("cost_spike")
 
@@ -243,6 +280,25 @@ class TestThePage:
         assert "Overrule the breaker" not in text
         assert "Silence for longer" not in text
 
+    def test_overrules_where_the_page_of_the_breaker_may_be_seen(self) -> None:
+        asked = page(an("cost_spike"))
+
+        assert "Overrule the breaker" not in read(clerk("view_anomaly", "add_override").get(asked))
+        User.objects.all().delete()
+        assert "Overrule the breaker" in read(clerk("view_anomaly", "add_override", "view_control").get(asked))
+
+    def test_shows_lines_and_links_to_them_to_who_may_see_the_ledger(self, admin_client: Client) -> None:
+        anomaly = an("cost_threshold", evidence=EVIDENCE)
+
+        everything = read(admin_client.get(page(anomaly)))
+        answer = clerk("view_anomaly").get(page(anomaly))
+
+        assert "The dearest events" in everything
+        assert "What drove it" in everything
+        assert "The dearest events" not in read(answer)
+        assert "What drove it" not in read(answer)
+        assert reverse("admin:costs_post") not in answer.content.decode()
+
     def test_a_reason_in_the_address_is_cut_to_what_the_form_takes(self, admin_client: Client) -> None:
         answer = admin_client.get(reverse("admin:controls_control_change", args=["a"]), {"reason": "x" * 600})
 
@@ -253,6 +309,11 @@ def brought(kind: str, at: datetime, quantity: str) -> None:
     HourlyOutcome.objects.create(
         persona_id="a", hour=at.replace(minute=0), kind=kind, quantity=Decimal(quantity), amount=0, outcomes=1
     )
+
+
+def of_budget(rule: str, budget: Budget) -> Anomaly:
+    baseline = "1" if rule == "burn_rate" else "10"
+    return an(rule, scope={"persona_id": "a", "budget_id": str(budget.pk)}, baseline=baseline)
 
 
 def until(end: datetime) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from controls import overrides
+from controls.addresses import address_of, persona_at
 from controls.models import Hold, Override, Policy, Switch
 from tests.controls.conftest import make_budget
 from tests.controls.rows import HOUR, make_control, make_hold, make_refusal, make_transition, now
@@ -32,11 +33,11 @@ def page(row: Model) -> str:
 
 
 def of(persona: str) -> str:
-    return reverse("admin:controls_control_change", args=[quote(persona)])
+    return reverse("admin:controls_control_change", args=[address_of(persona)])
 
 
 def overrule(client: Client, persona: str = "ai_jesus", **said: str) -> Any:
-    path = reverse("admin:controls_control_overrule", args=[quote(persona)])
+    path = reverse("admin:controls_control_overrule", args=[address_of(persona)])
     return client.post(path, WORD | {"kind": "force_open"} | said, follow=True)
 
 
@@ -131,6 +132,20 @@ class TestAPersona:
         assert "Now cheaper models since" in text
         assert "throttled to cheaper models high 30 It did not help. engine" in text
         assert text.index("It did not help.") < text.rindex("3.9 times its baseline.")
+
+    @pytest.mark.parametrize("name", [".", "..", "...", "_2E", "_2E_2E", "a/../b", "%2e%2e", "a.b"])
+    def test_its_page_is_where_the_list_leads_whatever_its_name(self, admin_client: Client, name: str) -> None:
+        make_control(name)
+
+        address = address_of(name)
+        answer = admin_client.get(LIST)
+
+        assert persona_at(address) == name
+        assert address not in (".", "..")
+        assert f'href="{of(name)}"' in answer.content.decode()
+        assert f"Breaker of {name}" in read(admin_client.get(of(name)))
+        overrule(admin_client, name, kind="force_open")
+        assert Override.objects.get().persona_id == name
 
     def test_one_that_the_breaker_never_touched_can_be_overruled_too(self, admin_client: Client) -> None:
         assert "the breaker never acted on it" in read(admin_client.get(of("new")))

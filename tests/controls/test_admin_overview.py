@@ -54,6 +54,14 @@ class TestTheFirstPage:
         assert "a loop" not in text
         assert "Held back" not in text
 
+    def test_leads_to_an_override_where_it_may_be_seen(self) -> None:
+        begin("force_open")
+
+        answer = clerk("view_control").get(FIRST)
+
+        assert re.search(r"by ann: a loop Override \d+", read(answer))
+        assert "/admin/controls/override/" not in answer.content.decode()
+
 
 class TestListsWithNothingInThem:
     @pytest.mark.parametrize("rows", ["control", "controltransition", "hold", "refusal", "settingchange"])

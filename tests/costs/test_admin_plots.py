@@ -1,16 +1,19 @@
 """Where the money goes, drawn: the figures are those of the breakdown, and every one leads to the rows behind it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
+from costs import metric_gauges
 from costs.admin import post_costs, spending
 from costs.admin.plots import Column, Kind, Level, Look, Plot, Row, mean
-from costs.admin.posts import cumulated, steps_of
+from costs.admin.posts import PostTotals, cumulated, steps_of
 from costs.admin.spending import Period
 from costs.attribution import Target
 from costs.breakdown import breakdown
@@ -126,6 +129,36 @@ class TestWhereAFigureLeads:
                 if row.url:
                     assert admin_client.get(row.url).context["totals"].amount == row.values[0]
 
+    @pytest.mark.parametrize("field", ["persona_id", "model"])
+    def test_what_has_no_name_leads_to_the_lines_without_one(
+        self, admin_client: Client, ledger: Ledger, field: str
+    ) -> None:
+        ledger.record([charge(amount, NOON, **{field: name}) for amount, name in (("1", None), ("2", "a"), ("4", "-"))])
+        rows = {row.label: row for plot in spending.ranks(spending.read(period())) for row in plot.rows}
+        word = spending.NAMES[field]
+
+        answer = admin_client.get(rows[f"no {word}"].url)
+
+        assert f"Only lines without a {word}." in read(answer)
+        assert answer.context["totals"].amount == Decimal(1)
+        assert len(answer.context["page"].entries) == 1
+        assert admin_client.get(rows[f"no {word}"].url, {"q": "nothing"}).status_code == 200
+
+    @pytest.mark.parametrize("without", ["cost_type", "x", ""])
+    def test_a_name_that_there_is_always_is_not_asked_for(
+        self, admin_client: Client, ledger: Ledger, without: str
+    ) -> None:
+        ledger.record([charge("1", persona_id=None)])
+
+        assert find(admin_client, without=without, start="2026-11-24").context["totals"].amount == Decimal(1)
+
+    def test_what_leads_to_more_than_it_counts_says_so(self, ledger: Ledger) -> None:
+        ledger.record([charge("0.03", post_id="a")], at=NOON)
+
+        around = {key: post_costs.over_time(period(key), mean_costs(period(key))).around for key in spending.PERIODS}
+
+        assert around == {"today": "the posts used that day", "7d": "", "30d": ""}
+
     def test_an_hour_s_lines_are_those_of_the_hour(self, admin_client: Client, ledger: Ledger) -> None:
         ledger.record([charge("1"), charge("2", NOON.replace(minute=0)), charge("4", NOON.replace(hour=13, minute=0))])
 
@@ -192,9 +225,35 @@ class TestCostPerPost:
 
         found = mean_costs(period())
 
-        assert found.today == post_costs.Posts(2, Decimal(2))
+        assert found.steps[-1] == post_costs.Posts(2, Decimal(2))
         assert "Of busy days only" in post_costs.over_time(period(), found).note
         assert post_costs.touched_on(NOON.date()) == ["new0", "new1"]
+
+    def test_of_a_busy_day_today_is_all_its_posts_as_they_were_last_added_up(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(post_costs, "TODAY_LINES", 48)
+        yesterday, early = NOON - timedelta(days=1), NOON.replace(minute=1)
+        ledger.record([charge("9", early, post_id=f"old{number}") for number in range(60)], at=NOON)
+        ledger.record([charge("1", post_id="new"), charge("5", yesterday, post_id="new")], at=NOON)
+        ledger.record([charge("0.5", yesterday, post_id="yesterday's"), charge("2", early, post_id=None)], at=NOON)
+        ledger.record([charge("2", yesterday, post_id="new", persona_id="another")], at=NOON)
+        before = mean_costs(period())
+
+        metric_gauges.refresh(NOON)
+
+        assert (before.today, before.today_at) == (None, None)
+        for key in spending.PERIODS:
+            found = mean_costs(period(key))
+            assert (found.today, found.today_at) == (post_costs.Posts(61, Decimal(548)), NOON)
+
+    def test_what_was_added_up_yesterday_is_not_today_s(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(post_costs, "TODAY_LINES", 48)
+        ledger.record([charge("9", post_id=f"p{number}") for number in range(60)], at=NOON)
+
+        metric_gauges.refresh(NOON - timedelta(hours=13))
+
+        assert mean_costs(period()).today is None
 
     @pytest.mark.parametrize(
         ("charges", "most", "limits"),
@@ -269,6 +328,28 @@ class TestThePostOverTime:
 
         assert 'data-value="0.010000000000"' in answer.content.decode()
         assert "What it had cost, charge by charge" in read(answer)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
+def test_all_of_a_post_s_page_is_of_one_moment(
+    admin_client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.record([charge("0.01", post_id="p")])
+
+    def totals_after_another_booking(post_ids: list[str]) -> list[PostTotals]:
+        with ThreadPoolExecutor(1) as another:
+            another.submit(ledger.record, [charge("0.5", post_id="p")]).result()
+            another.submit(connections.close_all).result()
+        return totals(post_ids)
+
+    totals = PostTotals.of
+    monkeypatch.setattr(PostTotals, "of", totals_after_another_booking)
+
+    context = admin_client.get(f"{reverse('admin:costs_post')}?id=p").context
+
+    assert context["found"]["total_cost"] == context["totals"].amount == Decimal("0.01")
+    assert [row.amount for row in context["by_type"]] == [Decimal("0.01")]
+    assert [step.amount for step in context["steps"]] == [Decimal("0.01")]
 
 
 class TestPlots:

@@ -3,6 +3,7 @@
 `.run/screenshots/` keeps what was seen.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from tests.anomalies.incidents import spike_of
 from tests.anomalies.test_admin import one
 from tests.controls.rows import make_control
 from tests.costs.conftest import amount_event, usage_event
-from tests.end_to_end.audit_desk import Desk, accept, address_of, audit_desk, book
+from tests.costs.test_admin import CONTRADICTION
+from tests.end_to_end.audit_desk import SCREENSHOTS, Desk, accept, address_of, audit_desk, book
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases=["default", "inbox"]), pytest.mark.slow]
 
@@ -131,6 +133,44 @@ def test_what_happens_later_is_shown_without_a_reload() -> None:
         assert desk.page.evaluate("window.sameDocument")
         assert desk.page.evaluate("document.activeElement.textContent") == "ai_jesus"
         assert desk.page.locator("#plot-by-persona details").get_attribute("open") is not None
+
+
+def test_a_plot_that_comes_later_leaves_the_reader_where_he_is() -> None:
+    book(amount_event("0.25", persona_id="ai_jesus"))
+
+    with audit_desk(height=300) as desk:
+        desk.page.clock.install()
+        desk.open(HOME)
+        expect(desk.page.locator("#plot-per-post canvas")).to_have_count(0)
+        before = read_the_values_of(desk, "by-persona")
+        elsewhere(lambda: book(amount_event("0.5", persona_id="ai_jesus", post_id="post_001")))
+        desk.page.clock.fast_forward(31_000)
+
+        expect(desk.page.locator("#plot-per-post canvas")).to_be_visible()
+        assert is_there(desk, before)
+
+
+def test_what_takes_too_long_stays_and_says_how_old_it_is() -> None:
+    book(amount_event("0.25", persona_id="ai_jesus"), usage_event(event_id="broken", usage=CONTRADICTION))
+
+    with audit_desk(height=300) as desk:
+        desk.page.clock.install()
+        desk.open(HOME)
+        before = read_the_values_of(desk, "by-persona")
+        with locked("costs_dailycost"):
+            desk.page.clock.fast_forward(31_000)
+            expect(desk.page.locator("#figures .finops-hint")).to_contain_text("Some figures take too long")
+            desk.page.screenshot(path=SCREENSHOTS / "home-too-slow.png", full_page=True)
+
+            assert re.match(r"\d{4}-\d\d-\d\d ", str(figure(desk, "by-persona").get_attribute("data-old")))
+            expect(desk.page.locator("#card-today[data-old] .figure")).to_have_text("$0.25")
+            expect(desk.page.locator("#card-dead:not([data-old]) .figure")).to_have_text("1")
+            assert is_there(desk, before)
+        desk.page.clock.fast_forward(31_000)
+
+        expect(desk.page.locator("[data-old]")).to_have_count(0)
+        expect(desk.page.locator("#figures .finops-hint")).to_have_count(0)
+        assert is_there(desk, before)
 
 
 def test_the_first_event_of_all_brings_the_plots_by_itself() -> None:
@@ -319,6 +359,47 @@ def click_bar(desk: Desk, name: str, place: int) -> None:
     canvas = figure(desk, name).locator("canvas")
     canvas.scroll_into_view_if_needed()
     desk.page.mouse.click(*canvas.evaluate(BAR, place))
+
+
+def read_the_values_of(desk: Desk, name: str) -> tuple[str, float]:
+    """Open the table beneath a plot, stay there, and look where that is."""
+    figure(desk, name).locator("summary").scroll_into_view_if_needed()
+    figure(desk, name).locator("summary").click()
+    return place_of_reading(desk)
+
+
+def is_there(desk: Desk, before: tuple[str, float]) -> bool:
+    what, top = place_of_reading(desk)
+    return what == before[0] and abs(top - before[1]) < 3
+
+
+def place_of_reading(desk: Desk) -> tuple[str, float]:
+    """What is open and has the focus, and where in the window that is."""
+    open_ones, focused, top = desk.page.evaluate(
+        """() => [
+            [...document.querySelectorAll("details[open]")].map(part => part.closest("figure").id),
+            document.activeElement.getAttribute("aria-label"),
+            document.activeElement.getBoundingClientRect().top,
+        ]"""
+    )
+    return f"{open_ones}, {focused}", top
+
+
+@contextmanager
+def locked(table: str) -> Iterator[None]:
+    """Whoever reads it waits."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(_lock, table).result()
+        try:
+            yield
+        finally:
+            pool.submit(connections.close_all).result()
+
+
+def _lock(table: str) -> None:
+    connection = connections["default"]
+    connection.set_autocommit(False)
+    connection.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
 
 
 def counting_fragments(desk: Desk) -> Callable[[], int]:

@@ -11,7 +11,7 @@ const state = document.getElementById("refresh-state");
 const button = document.getElementById("refresh-now");
 const every = Number(frame.dataset.seconds) * 1000;
 
-let shown = parsed(figures.innerHTML);
+let shownAt = figures.querySelector("[data-read-at]").dataset.readAt;
 let timer = null;
 let last = Date.now();
 
@@ -50,37 +50,83 @@ function next() {
 }
 
 function show(fresh) {
-    readAt.textContent = `Read at ${fresh.querySelector("[data-read-at]").dataset.readAt} UTC.`;
-    if (partsOf(fresh).join() === partsOf(shown).join()) {
-        for (const name of partsOf(fresh)) replacePart(name, fresh);
+    const at = fresh.querySelector("[data-read-at]").dataset.readAt;
+    const [known, found] = [partsOf(figures), partsOf(fresh)];
+    // What took too long this time stays as it was, and says so.
+    const isWhole = !fresh.querySelector("[data-too-slow]");
+    const [looked, top] = whatIsLookedAt();
+    if (isWhole ? known.join() === found.join() : found.every((name) => known.includes(name))) {
+        for (const name of known) found.includes(name) ? replacePart(name, fresh) : markOld(figures.querySelector(name));
     } else {
-        forget(figures);
-        keepingFocus(() => figures.replaceChildren(...copies(fresh)));
+        replaceAll(fresh);
     }
-    shown = fresh;
+    readAt.textContent = `Read at ${at} UTC.`;
+    shownAt = at;
     drawAll(figures);
+    const here = looked && figures.querySelector(looked);
+    if (here) window.scrollBy({top: here.getBoundingClientRect().top - top, behavior: "instant"});
 }
 
-// A part of cards and tables, or a figure that has a plot or has none.
+// What has the focus, else the uppermost part in the window: its address, and how far from the top it stands.
+function whatIsLookedAt() {
+    const focused = figures.contains(document.activeElement) && addressOf(document.activeElement);
+    const parts = [...figures.querySelectorAll("[data-part], .finops-plot")];
+    const part = focused ? document.activeElement : parts.find((each) => each.getBoundingClientRect().bottom > 0);
+    if (!part || window.scrollY === 0) return [null, 0];
+    return [focused || (part.id ? `#${part.id}` : `[data-part="${part.dataset.part}"]`), part.getBoundingClientRect().top];
+}
+
+// A card, a part of others, or a figure that has a plot or has none.
 function partsOf(body) {
     const parts = [...body.querySelectorAll("[data-part]")].map((part) => `[data-part="${part.dataset.part}"]`);
     const plots = [...body.querySelectorAll(".finops-plot")];
     return [...parts, ...plots.map((plot) => (plot.querySelector("canvas") ? `#${plot.id}:has(canvas)` : `#${plot.id}:not(:has(canvas))`))];
 }
 
+function markOld(part) {
+    part.dataset.old ??= shownAt;
+}
+
 function replacePart(selector, fresh) {
-    const [before, after] = [shown.querySelector(selector), fresh.querySelector(selector)];
-    if (before.innerHTML === after.innerHTML) return;
-    const here = figures.querySelector(selector);
-    if (!here.querySelector("canvas")) {
-        keepingFocus(() => here.replaceChildren(...copies(after)));
-        return;
+    const [here, after] = [figures.querySelector(selector), fresh.querySelector(selector)];
+    delete here.dataset.old;
+    if (here.matches(".finops-cards")) replaceCards(here, after, fresh);
+    else if (here.querySelector("canvas")) replaceFigure(here, after);
+    else replaceContent(here, after);
+}
+
+// A card that took too long stays behind those that were read.
+function replaceCards(here, after, fresh) {
+    if (fresh.querySelector("[data-too-slow]")) {
+        for (const card of here.querySelectorAll(".finops-card[id]")) {
+            if (after.querySelector(`#${card.id}`)) continue;
+            const kept = after.appendChild(card.cloneNode(true));
+            markOld(kept);
+        }
     }
-    // The canvas stays, and whether its values are open.
-    for (const part of ["figcaption", ".finops-legend", "table"]) {
-        const [old, fresher] = [here.querySelector(part), after.querySelector(part)];
-        if (old && fresher && old.innerHTML !== fresher.innerHTML) keepingFocus(() => old.replaceChildren(...copies(fresher)));
-    }
+    replaceContent(here, after);
+}
+
+// The canvas stays, and whether its values are open.
+function replaceFigure(here, after) {
+    for (const part of ["figcaption", "table"]) replaceContent(here.querySelector(part), after.querySelector(part));
+    const [old, fresher] = [here.querySelector(".finops-legend"), after.querySelector(".finops-legend")];
+    if (old && fresher) replaceContent(old, fresher);
+    else if (old) old.remove();
+    else if (fresher) here.querySelector(".finops-canvas").after(document.importNode(fresher, true));
+}
+
+function replaceContent(old, fresher) {
+    if (old.innerHTML !== fresher.innerHTML) keepingFocus(() => old.replaceChildren(...copies(fresher)));
+}
+
+function replaceAll(fresh) {
+    const open = [...figures.querySelectorAll(".finops-plot:has(details[open])")].map((figure) => figure.id);
+    forget(figures);
+    keepingFocus(() => {
+        figures.replaceChildren(...copies(fresh));
+        for (const id of open) figures.querySelector(`#${id} details`)?.setAttribute("open", "");
+    });
 }
 
 function copies(part) {
@@ -89,9 +135,16 @@ function copies(part) {
 
 function keepingFocus(change) {
     const focused = document.activeElement;
-    const address = figures.contains(focused) && focused.getAttribute("href");
+    const address = figures.contains(focused) && addressOf(focused);
     change();
-    if (address && !focused.isConnected) figures.querySelector(`a[href="${CSS.escape(address)}"]`)?.focus({preventScroll: true});
+    if (address && !focused.isConnected) figures.querySelector(address)?.focus({preventScroll: true});
+}
+
+// A link by where it leads, the head of a plot's values by its plot.
+function addressOf(element) {
+    if (element.matches("summary")) return `#${element.closest(".finops-plot").id} summary`;
+    const href = element.getAttribute("href");
+    return href && `a[href="${CSS.escape(href)}"]`;
 }
 
 button.hidden = false;

@@ -64,6 +64,7 @@ function read(figure) {
     return {
         kind: figure.dataset.plot,
         unit: figure.dataset.unit,
+        around: figure.dataset.around ?? "what lies behind",
         rows,
         isTimed: rows.length > 0 && rows.every((row) => row.x !== null),
         columns: [...figure.querySelectorAll("thead th")].slice(1).map((head) => ({name: head.textContent, look: head.dataset.look})),
@@ -157,7 +158,7 @@ function options(plot, colours) {
                     title: ([item]) => item && told(plot.rows[item.dataIndex]),
                     label: (item) => `${plot.columns[item.datasetIndex].name}: ${plot.rows[item.dataIndex].cells[item.datasetIndex].words}`,
                     afterBody: () => plot.levels.map((level) => level.words),
-                    footer: ([item]) => (item && plot.rows[item.dataIndex].href ? "Click: what lies behind" : ""),
+                    footer: ([item]) => (item && plot.rows[item.dataIndex].href ? `Click: ${plot.around}` : ""),
                 },
                 filter: (item) => plot.rows[item.dataIndex].cells[item.datasetIndex].value !== null,
             },
