@@ -21,10 +21,10 @@ from rest_framework.response import Response
 
 from controls import bodies, decisions, documentation_decisions, holds
 from controls.bodies_decisions import DecisionBody, Extension
-from controls.decisions import Decision, Reason
 from controls.models import Hold
 from controls.models.holds import HoldQuerySet
 from controls.postgres import DECISIONS, Busy, connected
+from controls.verdicts import Decision, Reason
 from costs import auth
 from costs.api import KeyedView
 from costs.auth import ApiKeyAuthentication

@@ -7,7 +7,6 @@ from drf_spectacular.utils import OpenApiExample
 
 from controls import examples
 from controls.bodies_decisions import LONGEST_SECONDS
-from controls.decisions import Reason, Verdict
 from controls.documentation_controls import (
     BODY,
     COUNT_OR_NULL,
@@ -21,6 +20,7 @@ from controls.documentation_controls import (
 )
 from controls.estimates import LIFE, MOST_TOKENS
 from controls.models import Hold
+from controls.verdicts import Reason, Verdict
 from costs.documentation import COUNT, INSTANT, JSON, NUMBER, TEXT_OR_NULL, Schema, answer, name_of, object_of
 
 _TOKENS: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_TOKENS}

@@ -24,9 +24,9 @@ from django.db import InterfaceError, OperationalError
 from django.utils.timezone import now
 
 from controls import decisions, holds
-from controls.decisions import Decision, Verdict
 from controls.estimates import LIFE, Call
 from controls.postgres import Busy
+from controls.verdicts import Decision, Verdict
 from costs import threads
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import Any
 from openai.types.chat import ChatCompletion
 
 from controls import guard
-from controls.decisions import Verdict
 from controls.guard import Admission
+from controls.verdicts import Verdict
 from costs import threads
 from costs.engine import ViralFinOpsEngine
 from costs.tasks import track_cost

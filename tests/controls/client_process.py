@@ -21,8 +21,8 @@ from django.db import connections  # noqa: E402  (needs Django)
 from django.utils.timezone import now  # noqa: E402
 
 from controls import decisions  # noqa: E402
-from controls.decisions import Decision  # noqa: E402
 from controls.estimates import Call  # noqa: E402
+from controls.verdicts import Decision  # noqa: E402
 from costs import ingest  # noqa: E402
 from costs.events import encode  # noqa: E402
 from costs.models import DEFAULT_SOURCE  # noqa: E402

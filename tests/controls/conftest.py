@@ -9,9 +9,9 @@ import pytest
 from django.db import connections
 
 from controls import budgets, decisions, outage, postgres
-from controls.decisions import Decision
 from controls.estimates import Call
 from controls.models import Budget, Hold
+from controls.verdicts import Decision
 from tests.costs.conftest import Ledger
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -23,9 +23,9 @@ from django.db.models import F
 from django.utils.timezone import now
 
 from controls import budgets, decisions, holds, postgres
-from controls.decisions import Decision, Reason, Verdict
 from controls.estimates import Call
 from controls.models import Budget, BudgetPeriod, Control, Hold
+from controls.verdicts import Decision, Reason, Verdict
 from controls.verify import calendars, drifts, hold_drifts
 from costs import drain, ingest
 from costs.events import encode

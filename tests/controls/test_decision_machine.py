@@ -26,10 +26,10 @@ from hypothesis.stateful import (
 )
 
 from controls import budgets, decisions, holds, increases
-from controls.decisions import Decision, Reason
 from controls.models import Budget, BudgetPeriod, Control, Hold
 from controls.models.holds import LONGEST_LIFE
 from controls.periods import period_at
+from controls.verdicts import Decision, Reason
 from controls.verify import calendars, drifts, hold_drifts
 from costs import drain
 from costs.models import DEFAULT_SOURCE, CostEvent, PriceRate

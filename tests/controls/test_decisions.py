@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from controls import budgets, decisions, increases, overrides
-from controls.decisions import Reason, Suggestion, Verdict
 from controls.estimates import InvalidCall
 from controls.models import Budget, Control, Policy, Refusal, Switch
+from controls.verdicts import Reason, Suggestion, Verdict
 from costs import caches
 from tests.controls.conftest import NOW, ask, hold_of, make_budget
 from tests.costs.conftest import Ledger, usage_event

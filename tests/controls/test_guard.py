@@ -11,8 +11,8 @@ from django.db import connection
 from django.utils.timezone import now
 
 from controls import budgets, guard
-from controls.decisions import Reason, Verdict
 from controls.models import Budget, Control, Hold
+from controls.verdicts import Reason, Verdict
 from costs import threads
 from costs.ingest import track
 
