@@ -121,7 +121,8 @@ def at_unpriced(rules: Rules, at: datetime) -> list[Look]:
 
 # Few rows by nature: the index of open dead letters is partial.
 DEAD = """
-SELECT source, count(*), min(created_at), max(created_at) FROM costs_deadletter WHERE replayed_at IS NULL
+SELECT source, count(*), min(created_at), max(created_at) FROM costs_deadletter
+WHERE replayed_at IS NULL AND written_off_at IS NULL
 GROUP BY 1 ORDER BY 1
 """
 

@@ -128,6 +128,15 @@ def replay(ids: Sequence[int], *, by: str, at: datetime) -> int:
     return len(rows)
 
 
+def write_off(ids: Sequence[int], *, by: str, because: str, at: datetime) -> int:
+    """Leave dead letters as they are, for this reason; returns how many were open. Still they can be replayed."""
+    return (
+        DeadLetter.objects.open()
+        .filter(pk__in=ids)
+        .update(written_off_at=at, written_off_by=by, written_off_because=because)
+    )
+
+
 CLAIM = """
 WITH waiting AS MATERIALIZED (
     SELECT id, event_count FROM costs_inboxrow

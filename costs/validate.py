@@ -27,7 +27,7 @@ class Validity:
 def validate(post_id: str, *, expected: Collection[str] = ()) -> Validity:
     """Look at one post at one moment. `expected` are the cost types that a whole post has."""
     with one_snapshot():
-        found, dead = post_breakdown(post_id), DeadLetter.objects.filter(post_id=post_id, replayed_at=None).count()
+        found, dead = post_breakdown(post_id), DeadLetter.objects.open().filter(post_id=post_id).count()
         if found is None:
             wrong = [*_of_dead_letters(dead), "No cost of this post is known: was it ever tracked, under this id?"]
             return Validity(False, Decimal(0), 0, {}, wrong)

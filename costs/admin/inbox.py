@@ -21,7 +21,7 @@ class OpenFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("replayed", "replayed"), ("all", "all")]
+        return [("replayed", "replayed"), ("written-off", "written off"), ("all", "all")]
 
     def choices(self, changelist: Any) -> Any:
         for value, words in ((None, "open"), *self.lookup_choices):
@@ -32,9 +32,14 @@ class OpenFilter(admin.SimpleListFilter):
             }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
-        if self.value() == "all":
-            return queryset
-        return queryset.filter(replayed_at__isnull=self.value() != "replayed")
+        match self.value():
+            case "all":
+                return queryset
+            case "replayed":
+                return queryset.exclude(replayed_at=None)
+            case "written-off":
+                return queryset.filter(replayed_at=None).exclude(written_off_at=None)
+        return queryset.filter(replayed_at=None, written_off_at=None)
 
 
 @admin.register(DeadLetter)
@@ -48,7 +53,7 @@ class DeadLetterAdmin(Permanent, ModelAdmin):
     sortable_by = ()
     show_full_result_count = False
     list_per_page = 50
-    actions = ("replay",)
+    actions = ("replay", "write_off")
     change_form_outer_before_template = "costs/admin/replay.html"
     fields = (
         "reason",
@@ -77,6 +82,19 @@ class DeadLetterAdmin(Permanent, ModelAdmin):
         else:
             self.message_user(request, "Nothing to replay: these were replayed before.", messages.WARNING)
 
+    @admin.action(description="Write off: it never can be booked", permissions=["replay"])
+    def write_off(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        because = request.POST.get("because", "").strip()
+        if not because:
+            self.message_user(request, "Say why on the page of each: it is kept with the event.", messages.WARNING)
+            return
+        letters = list(queryset.filter(replayed_at=None, written_off_at=None))
+        by = request.user.get_username()
+        written_off = drain.write_off([letter.pk for letter in letters], by=by, because=because, at=now())
+        for letter in letters:
+            self.log_change(request, letter, f"Written off: {because}")
+        self.message_user(request, f"{written_off} written off.", messages.SUCCESS)
+
     @admin.display(description="event")
     def event(self, letter: DeadLetter) -> str:
         return unbroken(letter.event_id or "(without id)")
@@ -101,10 +119,13 @@ class DeadLetterAdmin(Permanent, ModelAdmin):
 
     @admin.display(description="state")
     def state(self, letter: DeadLetter) -> str:
-        if letter.replayed_at is None:
-            return badge("open", "danger")
-        words = f"by {letter.replayed_by or 'a command'}, {second(letter.replayed_at)}"
-        return format_html("{} {}", badge("replayed", "success"), words)
+        if letter.replayed_at:
+            words = f"by {letter.replayed_by or 'a command'}, {second(letter.replayed_at)}"
+            return format_html("{} {}", badge("replayed", "success"), words)
+        if letter.written_off_at:
+            words = f"by {letter.written_off_by}, {second(letter.written_off_at)}: {letter.written_off_because}"
+            return format_html("{} {}", badge("written off", ""), words)
+        return badge("open", "danger")
 
     @admin.display(description="event, as accepted")
     def event_as_accepted(self, letter: DeadLetter) -> str:

@@ -61,7 +61,7 @@ def wrong(request: HttpRequest, at: datetime) -> Iterator[Read]:
     if user.has_perm("costs.view_scheduledrun"):
         yield lambda: {"beat": _beat(at)}
     if user.has_perm("costs.view_deadletter"):
-        yield lambda: {"dead_letters": _at_most(DeadLetter.objects.filter(replayed_at=None))}
+        yield lambda: {"dead_letters": _at_most(DeadLetter.objects.open())}
     if user.has_perm("costs.view_costevent"):
         yield _unpriced
 

@@ -57,8 +57,14 @@ class InboxRow(models.Model):
         return f"{self.event_count} events of {self.source}"
 
 
+class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
+    def open(self) -> "DeadLetterQuerySet":
+        """Those about which somebody has to do something."""
+        return self.filter(replayed_at=None, written_off_at=None)
+
+
 class DeadLetter(models.Model):
-    """An accepted event that could not be booked: kept, listed, replayable."""
+    """An accepted event that could not be booked: kept, listed, replayable; written off where it never will be."""
 
     source = models.CharField(max_length=100)
     event_id = models.CharField(max_length=255)
@@ -70,11 +76,20 @@ class DeadLetter(models.Model):
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
     replayed_at = models.DateTimeField(null=True, blank=True)
     replayed_by = models.CharField(max_length=150, blank=True, default="")
+    written_off_at = models.DateTimeField(null=True, blank=True)
+    written_off_by = models.CharField(max_length=150, blank=True, db_default="")
+    written_off_because = models.TextField(blank=True, db_default="")
+
+    objects = DeadLetterQuerySet.as_manager()
 
     class Meta:
         verbose_name = "dead letter"
         indexes = [
-            models.Index(fields=["created_at"], condition=models.Q(replayed_at=None), name="costs_deadletter_open"),
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(replayed_at=None, written_off_at=None),
+                name="costs_deadletter_to_do",
+            ),
         ]
 
     def __str__(self) -> str:

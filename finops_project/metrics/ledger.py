@@ -187,12 +187,12 @@ def _holds(at: datetime, shown: Shown) -> Iterator[Metric]:
 def _intake(at: datetime, shown: Shown) -> Iterator[Metric]:
     inbox = InboxRow.objects.aggregate(events=Sum("event_count"), oldest=Min("received_at"))
     unpriced = HourlyCost.objects.exclude(unpriced=0).aggregate(sum=Sum("unpriced"))["sum"]
-    letters = DeadLetter.objects.filter(replayed_at=None).count()
+    letters = DeadLetter.objects.open().count()
     oldest = max(0.0, (at - inbox["oldest"]).total_seconds()) if inbox["oldest"] else 0
     yield _gauge("finops_inbox_events", "Accepted and not yet booked.", inbox["events"] or 0)
     yield _gauge("finops_inbox_oldest_seconds", "Since the oldest of them was accepted.", oldest)
     yield _gauge("finops_unpriced_events", "Booked without a price.", unpriced or 0)
-    yield _gauge("finops_dead_letters", "Events that cannot be booked.", letters)
+    yield _gauge("finops_dead_letters", "Events that could not be booked, and wait for somebody.", letters)
     yield _gauge("finops_partitions_ahead", "Months ahead for which the ledger has room.", partitions.months_ahead(at))
 
 

@@ -423,6 +423,29 @@ class TestDeadLetters:
         assert '"cached_tokens": 700' in text
         assert "Replay this event" in text
 
+    def test_one_that_never_can_be_booked_is_written_off_with_the_reason(
+        self, admin_client: Client, ledger: Ledger
+    ) -> None:
+        letter = dead_letter(ledger)
+
+        act_on(admin_client, letter, "write_off", because="The producer is mended.")
+
+        listing = reverse("admin:costs_deadletter_changelist")
+        assert not DeadLetter.objects.open().exists()
+        assert letter.event_id not in read(admin_client.get(listing))
+        told = read(admin_client.get(listing, {"state": "written-off"}))
+        assert "written off by admin" in told
+        assert "The producer is mended." in told
+        assert LogEntry.objects.get().change_message == "Written off: The producer is mended."
+
+    def test_nothing_is_written_off_without_a_reason(self, admin_client: Client, ledger: Ledger) -> None:
+        letter = dead_letter(ledger)
+
+        answer = act_on(admin_client, letter, "write_off", because=" ")
+
+        assert "Say why" in read(answer)
+        assert DeadLetter.objects.open().exists()
+
     def test_who_may_only_look_cannot_replay(self, ledger: Ledger) -> None:
         letter = dead_letter(ledger)
         client = clerk("view_deadletter")
@@ -705,9 +728,14 @@ def act(client: Client, model: str, action: str, *ids: int) -> Any:
 
 
 def replay(client: Client, letter: DeadLetter) -> Any:
+    return act_on(client, letter, "replay")
+
+
+def act_on(client: Client, letter: DeadLetter, action: str, **said: str) -> Any:
     # From the list of all: there a replayed one can still be chosen.
     address = reverse("admin:costs_deadletter_changelist") + "?state=all"
-    return client.post(address, {"action": "replay", "_selected_action": str(letter.pk), "index": "0"}, follow=True)
+    chosen = {"action": action, "_selected_action": str(letter.pk), "index": "0"}
+    return client.post(address, chosen | said, follow=True)
 
 
 def save_price(client: Client, **changes: str) -> Any:

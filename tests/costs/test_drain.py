@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
@@ -211,6 +213,22 @@ class TestSettingAside:
         assert replayed == [1, 0]
         assert (letter.replayed_by, letter.replayed_at) == ("ann", NOW)
         assert CostEvent.objects.get().event_id == "a"
+
+    def test_one_that_is_written_off_is_open_no_more_and_can_still_be_replayed(self, ledger: Ledger) -> None:
+        letter = DeadLetter.objects.create(source="default", event_id="e", payload="{}", reason="so")
+        call_command(
+            "dead_letters", "--write-off", str(letter.pk), "--because", "the producer is mended", stdout=StringIO()
+        )
+
+        letter.refresh_from_db()
+        assert not DeadLetter.objects.open().exists()
+        assert letter.written_off_because == "the producer is mended"
+        assert drain.write_off([letter.pk], by="ann", because="again", at=NOW) == 0
+        assert drain.replay([letter.pk], by="ann", at=NOW) == 1
+
+    def test_nothing_is_written_off_by_the_command_without_a_reason(self, ledger: Ledger) -> None:
+        with pytest.raises(CommandError, match="Say why"):
+            call_command("dead_letters", "--write-off", "1")
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
