@@ -118,7 +118,7 @@ def _statements(at: datetime) -> Found:
 def _waiting(at: datetime) -> Found:
     ((events, oldest, failing, dead, unpriced),) = _rows(
         "SELECT COALESCE(sum(event_count), 0), COALESCE(round(extract(epoch FROM now() - min(received_at)), 1), 0),"
-        " count(*) FILTER (WHERE errors > 0), "
+        " count(*) FILTER (WHERE errors > 0),"
         " (SELECT count(*) FROM costs_deadletter WHERE replayed_at IS NULL AND written_off_at IS NULL),"
         " (SELECT COALESCE(sum(unpriced), 0) FROM costs_hourlycost WHERE unpriced <> 0) FROM costs_inboxrow"
     )
