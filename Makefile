@@ -4,8 +4,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv/bin/python
 LOCKS := requirements requirements-archive requirements-local requirements-dev
-# In two halves at once; tests with processes of their own take turns in one of them.
-HALVES := -n 2 --dist loadgroup
+# In two halves at once, each on servers of its own.
+HALVES := -n 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help up down status demo test bench soak crash lint lock clean local dev

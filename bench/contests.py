@@ -8,10 +8,14 @@ from bench.breaking import Breaking
 from bench.deciding import CLIENTS, PER_SECOND, PERSONAS, Bare, Deciding
 from bench.engine import Engine, Stage
 from bench.plain.celery import KEPT_QUEUE, STOCK_QUEUE
+from bench.reading import Reading
 from bench.rounds import Contest, Trial
 from bench.seeing import POSTS, SPECIFIED_RECORD_US, SPECIFIED_SCRAPE_MS, Seeing, record
 from bench.supply import Supply
 from bench.yardsticks import Yardsticks
+
+# Before what is measured of reading; `make bench-scale` has ten million.
+LINES = 100_000
 
 
 def contests(supply: Supply) -> list[Contest]:
@@ -19,6 +23,7 @@ def contests(supply: Supply) -> list[Contest]:
         *(_delays(supply, threads) for threads in (1, 4)),
         _drain(supply),
         _booked(supply),
+        _reads(supply),
         _alerts(supply),
         _breaker(supply),
         *_decisions(),
@@ -66,6 +71,23 @@ def _booked(supply: Supply) -> Contest:
             Trial("delay_priced", engine.delay_priced, 2_000, f"track_cost.delay(), 1 thread, {until}"),
             *http,
             Trial("ingest_batch", engine.ingest_batch, 20_000, f"accept in batches of 1,000, {until}"),
+        ],
+        stage,
+    )
+
+
+def _reads(supply: Supply) -> Contest:
+    stage, behind = Reading(supply, LINES), f"{LINES:,} lines of 60 days in the ledger"
+    return Contest(
+        Trial(
+            "line_by_index_p99", stage.select_p99, 500, f"one line by the index of its post, no HTTP, {behind}", "ms"
+        ),
+        [
+            Trial("post_total_p99", stage.summary_p99, 500, f"GET of a post's summary, one client, {behind}", "ms"),
+            Trial(
+                "breakdown_p95", stage.breakdown_p95, 70, f"30 days by each group in turn, one client, {behind}", "ms"
+            ),
+            Trial("http_single_p99", stage.single_p99, 2_000, f"POST of one event, 200 a second, {behind}", "ms"),
         ],
         stage,
     )

@@ -55,15 +55,6 @@ def pytest_unconfigure() -> None:
     _servers.close()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2`: tests with processes of their own take turns in one half, all others run in the other."""
-    for item in items:
-        committed = item.get_closest_marker("django_db")
-        if item.get_closest_marker("slow") or (committed and committed.kwargs.get("transaction")):
-            item.add_marker(pytest.mark.xdist_group("processes"))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _ledger_can_be_emptied_between_tests() -> Iterator[None]:
     """The ledger refuses TRUNCATE, and that is what Django empties tables with after a test with committed data.

@@ -17,7 +17,7 @@ from costs.events import completed, encode, parse
 from costs.pricing import PriceBook
 from finops_project.local.home import SOURCE
 
-RUN_SECONDS = 200
+RUN_SECONDS = 500
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 

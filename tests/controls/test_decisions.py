@@ -43,7 +43,9 @@ class TestWhatIsRemembered:
 
         assert looked_up("configuration") - configuration == Counter(hits=2, misses=2)
         found = looked_up("price") - names
-        assert found["hits"] >= 2 * found["misses"] > 0
+        # An earlier call in this process may have searched already.
+        assert found["hits"] > 0
+        assert found["hits"] >= 2 * found["misses"]
 
 
 def looked_up(cache: str) -> Counter[str]:
