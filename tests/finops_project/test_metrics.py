@@ -244,7 +244,7 @@ def routes() -> Iterator[str]:
 def nothing_counted() -> None:
     """Other tests of this process count under names of their own."""
     for name, collector in REGISTRY._names_to_collectors.items():
-        if name.startswith(("finops_operation_", "django_")) and getattr(collector, "_labelnames", ()):
+        if name.startswith(("finops_operation_", "django_")) and getattr(collector, "_labelnames", None):
             collector.clear()  # type: ignore[attr-defined]
 
 
