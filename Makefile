@@ -8,10 +8,10 @@ LOCKS := requirements requirements-archive requirements-local requirements-dev
 HALVES := -n 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up down status demo test bench soak crash lint lock clean local dev
+.PHONY: help up down status demo test bench bench-scale soak crash lint lock clean local dev
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 - /p' Makefile
 
 up: local ## Start everything on this machine and wait until it is well
 	@$(VENV) -m finops_project.local up
@@ -30,6 +30,9 @@ test: dev ## Run the whole test suite on its own throw-away servers
 
 bench: dev ## Run the benchmarks
 	@$(VENV) -m bench $(ARGS)
+
+bench-scale: dev ## The same with one, five and ten million lines in the ledger, and their curves
+	@$(VENV) -m bench.scale $(ARGS)
 
 soak: dev ## Half an hour of steady load: memory, processors, connections, answers
 	@$(VENV) -m bench.soak $(ARGS)

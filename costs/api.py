@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
 from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
 from msgspec import UNSET, Raw, UnsetType
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BREAKDOWN_PARAMETERS = ("start_date", "end_date", "timezone", "persona_id", "group_by")
 REQUIRED_PARAMETERS = ("start_date", "end_date")
+# A view runs in nobody's transaction, so what it accepts needs no connection of its own.
+OUTSIDE_TRANSACTIONS = DEFAULT_DB_ALIAS
 
 
 class KeyedView(APIView):
@@ -61,7 +64,9 @@ class EventsView(KeyedView):
 
     def _accept(self, request: Request, bodies: Sequence[bytes]) -> list[Receipt]:
         key, started = self.key_of(request), time.monotonic()
-        receipts = ingest.accept(bodies, source=key.source, personas=key.visible_personas, at=now())
+        receipts = ingest.accept(
+            bodies, source=key.source, personas=key.visible_personas, at=now(), using=OUTSIDE_TRANSACTIONS
+        )
         # For the line that is logged of this request.
         which = {"event_id": receipts[0].event_id} if len(receipts) == 1 else {}
         structlog.contextvars.bind_contextvars(events=len(receipts), **which)
@@ -83,7 +88,11 @@ class OutcomesView(KeyedView):
         body = body_of(request._request)
         batch, key = _outcomes_in(body), self.key_of(request)
         receipts = outcomes.accept(
-            [body] if batch is None else batch, source=key.source, personas=key.visible_personas, at=now()
+            [body] if batch is None else batch,
+            source=key.source,
+            personas=key.visible_personas,
+            at=now(),
+            using=OUTSIDE_TRANSACTIONS,
         )
         if batch is None:
             return _single(receipts[0])

@@ -80,9 +80,11 @@ TEMPLATES = [
 # A prefork child holds one connection.
 DATABASE_URL = env.text("DATABASE_URL", "postgresql://finops@127.0.0.1:5432/finops")
 DATABASE_REPLICA_URL = env.text("DATABASE_REPLICA_URL")
-FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 2)
-FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 20, least=1)
-FINOPS_DECISION_POOL = env.integer("FINOPS_DECISION_POOL", 4, least=1)
+FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 1)
+# As many as the requests that a web process serves at once (finops_project/express.py).
+FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 8, least=1)
+# Four of one server are as fast as it gets, and web has two processes.
+FINOPS_DECISION_POOL = env.integer("FINOPS_DECISION_POOL", 2 if FINOPS_ROLE == "web" else 4, least=1)
 FINOPS_PGBOUNCER = env.switch("FINOPS_PGBOUNCER", False)
 FINOPS_STATEMENT_TIMEOUT_MS = env.integer("FINOPS_STATEMENT_TIMEOUT_MS", 60_000)
 

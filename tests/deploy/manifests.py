@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from django.conf import settings
 
 from finops_project.local import processes
 from finops_project.local.home import SOURCE
 
 FOLDER = SOURCE / "deploy" / "kubernetes"
 BASE, PRODUCTION = FOLDER / "base", FOLDER / "overlays" / "production"
+# FINOPS_DECISION_POOL of a web process, where nothing else is set.
+DECISIONS_OF_WEB = 2
 
 Thing = dict[str, Any]
 
@@ -114,7 +115,7 @@ def connections(folder: Path, **replicas: int) -> int:
         name: replicas.get(name, thing["spec"]["replicas"]) for name, thing in components(folder).items()
     }
     pool = int(environment_of(main(components(folder)["web"]["spec"]["template"]), folder)["FINOPS_DB_POOL_MAX"])
-    of_web: int = processes.WEB_PROCESSES * (2 * pool + settings.FINOPS_DECISION_POOL)
+    of_web: int = processes.WEB_PROCESSES * (pool + DECISIONS_OF_WEB)
     # A child holds one for each of its two aliases; beat has one for the metrics.
     children = {name: concurrency_of(components(folder)[name]) for name in ("worker", "watcher", "teller")}
     of_others = sum(2 * count[name] * each for name, each in children.items()) + count["beat"]

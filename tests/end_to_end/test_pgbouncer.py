@@ -36,7 +36,7 @@ pytestmark = [
 PERSONA = "ai_jesus"
 PRODUCERS, EVENTS_OF_EACH = 32, 20
 CENT = Decimal("0.01")
-POOL, DECISION_POOL = 4, 4
+POOL, DECISION_POOL = 4, 2
 ACCEPTED = (202, 200)
 BACK_SECONDS = 5
 # In the logs of our processes, where something was lost between two transactions.
@@ -181,8 +181,8 @@ def test_events_are_accepted_booked_decided_detected_and_shown(
     assert (status, ready["checks"]["database"]["status"]) == (200, "ok")
     assert troubles == {}
     assert left_behind == {Session()}
-    # However many threads ask: both pools of web and the one of decisions, and two connections of each worker and beat.
-    assert max(clients) <= 2 * POOL + DECISION_POOL + 2 * 4
+    # However many threads ask: the pool of web and the one of decisions, and two connections of each worker and beat.
+    assert max(clients) <= POOL + DECISION_POOL + 2 * 4
 
 
 def test_while_pgbouncer_is_replaced_costs_are_refused_or_booked_once(bouncer: PgBouncer) -> None:
