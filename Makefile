@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv/bin/python
 LOCKS := requirements requirements-archive requirements-local requirements-dev
-# In two halves at once, each on servers of its own.
+# The whole suite runs in two halves at once, each on servers of its own; what is asked for with ARGS runs in one.
 HALVES := -n 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -26,7 +26,7 @@ demo: up ## Start everything and do the main job; TRACE=file uses your own input
 	@$(VENV) -m examples.demo $(if $(TRACE),--trace "$(TRACE)") $(ARGS)
 
 test: dev ## Run the whole test suite on its own throw-away servers
-	@env -u DJANGO_SETTINGS_MODULE $(VENV) -m pytest $(HALVES) $(ARGS)
+	@env -u DJANGO_SETTINGS_MODULE $(VENV) -m pytest $(if $(ARGS),$(ARGS),$(HALVES))
 
 bench: dev ## Run the benchmarks
 	@$(VENV) -m bench $(ARGS)
