@@ -27,14 +27,14 @@ class TestOnASlowDatabase:
         with pytest.raises(TooSlow), within(400), within(60_000):
             sleep_often()
 
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 8
         sleep(seconds=0)
 
     def test_a_slow_figure_takes_no_other_with_it(
         self, admin_client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ledger.record([amount_event("2"), usage_event(event_id="broken", usage=CONTRADICTION)])
-        monkeypatch.setattr(overview, "OTHER_MILLISECONDS", 100)
+        monkeypatch.setattr(overview, "OTHER_MILLISECONDS", 1_500)
         monkeypatch.setattr(spending, "read", lambda period: sleep(seconds=9))
 
         text = read(admin_client.get(HOME))
@@ -50,7 +50,7 @@ class TestOnASlowDatabase:
         self, admin_client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ledger.record([amount_event("2")])
-        monkeypatch.setattr(overview, "OTHER_MILLISECONDS", 100)
+        monkeypatch.setattr(overview, "OTHER_MILLISECONDS", 1_500)
         monkeypatch.setattr(post_costs, "read", lambda *asked: sleep(seconds=9))
         monkeypatch.setattr(outlook, "habit_of", lambda *asked: sleep(seconds=9))
 
@@ -71,7 +71,7 @@ class TestOnASlowDatabase:
 
         text = read(admin_client.get(HOME))
 
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 8
         assert "Open dead letters 1 look and replay" in text
 
 

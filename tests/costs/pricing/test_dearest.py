@@ -98,7 +98,7 @@ class TestTheDearest:
             dearest(BOOK, None, tokens(count, 500), NOW)
 
         # Half a millisecond here; a search through the list takes 80.
-        assert perf_counter() - begin < 1
+        assert perf_counter() - begin < 4
 
 
 class TestModels:
