@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 LOCKS := requirements requirements-archive requirements-local requirements-dev
 # The whole suite runs in two halves at once, each on servers of its own; what is asked for with ARGS runs in one.
-HALVES := -n 2
+HALVES := -n 2 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help up down status demo test bench bench-scale soak crash lint lock clean local dev
