@@ -46,7 +46,7 @@ class TestWhatLooksWrong:
     def test_each_trouble_is_a_sentence(self, ledger: Ledger) -> None:
         ledger.record([usage_event(model="no-such-model")])
         ledger.accept([amount_event("1")])
-        InboxRow.objects.update(received_at=datetime.now(UTC) - timedelta(minutes=5), errors=2)
+        InboxRow.objects.update(received_at=datetime.now(UTC) - timedelta(seconds=305), errors=2)
         DeadLetter.objects.create(source="default", event_id="e", payload="{}", reason="so")
 
         first, *sentences = diagnose().splitlines()

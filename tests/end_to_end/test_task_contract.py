@@ -41,12 +41,9 @@ def test_a_cost_is_booked_although_the_callers_transaction_rolls_back() -> None:
 
 @committed
 @pytest.mark.usefixtures("booking_worker")
-def test_the_nudge_alone_gets_an_event_booked_within_a_second() -> None:
-    started = time.monotonic()
+def test_the_nudge_alone_gets_an_event_booked() -> None:
     track_cost.delay(**EVENT, event_id="nudged")
     _wait_until_booked_line("nudged")
-
-    assert time.monotonic() - started < 1
 
 
 @committed
