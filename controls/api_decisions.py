@@ -1,8 +1,4 @@
-"""The decision over HTTP, and the ends of its hold.
-
-A decision is asked for before every paid call, and REST framework alone would take longer than Postgres: this view
-reads key and body itself. Its schema, its errors and its scope are those of all others.
-"""
+"""The decision over HTTP, and the ends of its hold."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +7,6 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.utils.timezone import now
 from drf_spectacular.utils import extend_schema
 from rest_framework.authentication import BaseAuthentication
@@ -26,33 +21,21 @@ from controls.models.holds import HoldQuerySet
 from controls.postgres import DECISIONS, Busy, connected
 from controls.verdicts import Decision, Reason
 from costs import auth
-from costs.api import KeyedView
+from costs.api import KeyedView, LeanView
 from costs.auth import ApiKeyAuthentication
 from costs.envelope import body_of
 from costs.models import ApiKey, Scope
-from costs.problems import Problem, invalid, problem_of
-from costs.rendering import encode
+from costs.problems import Problem, invalid
+from costs.rendering import json_response
 
-JSON = "application/json"
 NO_ANSWER = (OperationalError, InterfaceError, Busy)
 
 
-class DecisionView(KeyedView):
+class DecisionView(LeanView):
     required_scope = Scope.DECISIONS_WRITE
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method != "POST":
-            return super().dispatch(request, *args, **kwargs)
-        try:
-            decision = _decided(request)
-        except Exception as error:
-            # The same answers as REST framework's handler gives; what is our own fault goes on to Django's.
-            problem = problem_of(error)
-            if problem is None:
-                raise
-            return problem.response()
-        content = encode(_rendered(decision))
-        return HttpResponse(content, content_type=JSON, headers={"Content-Length": str(len(content))})
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        return json_response(_rendered(_decided(request)))
 
     @extend_schema(**documentation_decisions.DECIDE)
     def post(self, request: Request) -> Response:
@@ -67,7 +50,7 @@ class _KeyLastKnown(ApiKeyAuthentication):
         secret = auth.bearer_token(request)
         key = _known(secret) if secret else None
         if key is None:
-            raise _nobody(request._request)
+            raise AuthenticationFailed(auth.UNKNOWN)
         return None, key
 
 
@@ -163,16 +146,10 @@ def _without_the_budget(decision: Decision) -> Decision:
 
 
 def _key(request: HttpRequest) -> ApiKey:
-    """Raises Problem, AuthenticationFailed."""
+    """Raises Problem."""
     secret = auth.bearer_token(request)
-    key = _known(secret) if secret else None
-    if key is None:
-        raise _nobody(request)
-    if not key.allows(Scope.DECISIONS_WRITE):
-        raise Problem(403, f"This API key lacks the scope {Scope.DECISIONS_WRITE}.")
-    if waits := _waits(key):
-        seconds = max(1, round(waits.total_seconds()))
-        raise Problem(429, f"Request was throttled. Expected available in {seconds} seconds.", headers=_after(seconds))
+    key = auth.admitted(_known(secret) if secret else None, Scope.DECISIONS_WRITE)
+    auth.check_rate(_waits(key))
     return key
 
 
@@ -205,13 +182,6 @@ def _known(secret: str) -> ApiKey | None:
     if known is None:
         raise Problem(503, "The database is away, and this key is not known yet.", headers=_after(1))
     return known
-
-
-def _nobody(request: HttpRequest) -> AuthenticationFailed:
-    said = "The API key is unknown or revoked; send Authorization: Bearer <key>."
-    error = AuthenticationFailed(said)
-    error.auth_header = ApiKeyAuthentication().authenticate_header(Request(request))  # type: ignore[attr-defined]
-    return error
 
 
 def _rendered(found: Decision) -> dict[str, Any]:

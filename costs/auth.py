@@ -2,6 +2,7 @@
 
 import math
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import DEFAULT_DB_ALIAS
@@ -16,6 +17,7 @@ from rest_framework.throttling import BaseThrottle
 from costs.caches import KEYS
 from costs.models import ApiKey
 from costs.models.keys import digest_of
+from costs.problems import Problem
 
 if TYPE_CHECKING:
     # views.py itself imports this module, by its name in the settings.
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 CACHE_SECONDS = 1.0
 CACHE_LIMIT = 10_000
 LONGEST_SECRET = 200
+UNKNOWN = "The API key is unknown or revoked; send Authorization: Bearer <key>."
+CHALLENGE = 'Bearer realm="finops"'
 
 
 class _Recent:
@@ -71,6 +75,33 @@ def bearer_token(request: HttpRequest | Request) -> str | None:
     return token.strip().decode(errors="replace")
 
 
+def require(request: HttpRequest, scope: str) -> ApiKey:
+    """The key of a request that REST framework does not see, one request of its rate limit taken. Raises Problem."""
+    secret = bearer_token(request)
+    key = admitted(key_of(secret) if secret else None, scope)
+    check_rate(key.wait(now()))
+    # For the line that is logged of this request.
+    request.auth = key  # type: ignore[attr-defined]
+    return key
+
+
+def admitted(key: ApiKey | None, scope: str) -> ApiKey:
+    """Raises Problem for nobody's key, and for one without the scope."""
+    if key is None:
+        raise Problem(401, UNKNOWN, headers={"WWW-Authenticate": CHALLENGE})
+    if not key.allows(scope):
+        raise Problem(403, f"This API key lacks the scope {scope}.")
+    return key
+
+
+def check_rate(waiting: timedelta | None) -> None:
+    """Raises Problem for a key that must wait so long."""
+    if waiting:
+        seconds = math.ceil(waiting.total_seconds())
+        sentence = f"Request was throttled. Expected available in {seconds} seconds."
+        raise Problem(429, sentence, headers={"Retry-After": str(seconds)})
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`request.auth` is the ApiKey; there is no user."""
 
@@ -80,11 +111,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         token = bearer_token(request)
         key = key_of(token) if token else None
         if key is None:
-            raise AuthenticationFailed("The API key is unknown or revoked; send Authorization: Bearer <key>.")
+            raise AuthenticationFailed(UNKNOWN)
         return None, key
 
     def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="finops"'
+        return CHALLENGE
 
 
 class HasScope(BasePermission):

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 import msgspec
+from django.http import HttpResponse
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -42,6 +43,13 @@ class ExactJSONParser(BaseParser):
 def encode(data: Any) -> bytes:
     """Decimals without exponent and trailing zeros (0.0234, 0.00000045), times in UTC with Z."""
     return msgspec.json.encode(_plain(data))
+
+
+def json_response(data: Any, *, status: int = 200) -> HttpResponse:
+    """For views that answer without REST framework."""
+    content = encode(data)
+    length = {"Content-Length": str(len(content))}
+    return HttpResponse(content, status=status, content_type=ExactJSONRenderer.media_type, headers=length)
 
 
 def _plain(value: Any) -> Any:

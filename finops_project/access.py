@@ -61,7 +61,7 @@ class AccessLog:
         seconds = time.perf_counter() - started
         is_watched = request.path_info in WATCHED or request.path_info.startswith(settings.STATIC_URL)
         if not is_watched or is_worth_a_line(response.status_code, seconds):
-            tell(request.method, _route(request), response.status_code, seconds, **_who(request), **_ids(request))
+            tell(request.method, _route(request), response.status_code, seconds, **who(request), **_ids(request))
         return response
 
 
@@ -71,7 +71,7 @@ def _route(request: HttpRequest) -> str:
     return match.route if match else ""
 
 
-def _who(request: HttpRequest) -> dict[str, str]:
+def who(request: HttpRequest) -> dict[str, str]:
     """The API key's name and source, or the person of the admin; what nobody asked for is not looked up."""
     key, person = getattr(request, "auth", None), getattr(request, "_cached_user", None)
     if key is not None:

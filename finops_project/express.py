@@ -1,30 +1,31 @@
-"""Decisions are answered before all others, and those never take all of a process's threads.
+"""What is sent all the time goes past Django's handler, and all but decisions never take all of a process's threads.
 
-A decision takes Postgres half a millisecond; Django's handler, sessions, messages, CSRF and the counting of requests by
-django-prometheus would take as long again, before every paid call. And while Postgres hangs, a decision is still due
-within a second: some threads stay free for it.
+A decision takes Postgres half a millisecond, an event less; Django's handler, sessions, messages, CSRF and the counting
+of requests by django-prometheus would take longer, around every paid call. And while Postgres hangs, a decision is
+still due within a second: some threads stay free for it.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import NamedTuple, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from django.core.handlers.wsgi import WSGIRequest
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from controls import postgres
 from controls.api_decisions import DecisionView
+from costs.api import EventsView
 from costs.problems import RETRY_SECONDS, Problem, server_error
 from finops_project import access
-from finops_project.metrics.operations import DECISION, observe
+from finops_project.metrics.operations import DECISION, EVENTS, observe
 
 log = logging.getLogger(__name__)
 
-PATH = "/controls/decision"
 # Asks nobody, and whoever hears no answer restarts the process.
 HEALTH = "/health"
 # Whoever hears 503 sends the process no decisions either: so it never stands behind what the lanes are full of.
@@ -41,58 +42,6 @@ STUCK_SECONDS = 5.0
 LOOK_SECONDS = 0.2
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
-
-
-class ExpressLane:
-    """WSGI: answers decisions itself, and hands everything else to the application."""
-
-    def __init__(self, application: WSGIApplication) -> None:
-        self._application = application
-        self._decide = DecisionView.as_view()
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "POST":
-            return self._application(environ, start_response)
-        started, request_id = time.perf_counter(), access.begin(environ.get("HTTP_X_REQUEST_ID"))
-        response = self._answer(WSGIRequest(environ))
-        seconds = time.perf_counter() - started
-        observe(DECISION, seconds, is_error=response.status_code >= 500)
-        if access.is_worth_a_line(response.status_code, seconds):
-            access.tell("POST", PATH.lstrip("/"), response.status_code, seconds)
-        headers = [*response.items(), (access.HEADER, request_id)]
-        start_response(f"{response.status_code} {response.reason_phrase}", headers)
-        return [response.content]
-
-    def _answer(self, request: HttpRequest) -> HttpResponse:
-        try:
-            return cast(HttpResponse, self._decide(request))
-        except Exception:
-            log.exception("a decision failed")
-            return server_error(request)
-
-
-class Bulkhead:
-    """Middleware; lets at most LANES of the requests that are no decisions in at once, and WAITING of them wait.
-
-    `/ready` has lanes of its own, and `/health` needs none.
-    """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self._get_response = get_response
-        self._lanes = Lanes(LANES, WAITING)
-        self._ready = Lanes(READY_LANES, READY_WAITING)
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info == HEALTH:
-            return self._get_response(request)
-        lanes = self._ready if request.path_info == READY else self._lanes
-        if not lanes.enter():
-            sentence = "Too much is under way here and does not get on: ask again in a moment."
-            return Problem(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)}).response()
-        try:
-            return self._get_response(request)
-        finally:
-            lanes.leave()
 
 
 class Lanes:
@@ -134,3 +83,92 @@ class Lanes:
         if is_stuck and not self._is_stuck:
             log.warning("too much is under way: others than decisions are turned away")
         self._is_stuck = is_stuck
+
+
+# Of all but decisions, however they come.
+SHARED = Lanes(LANES, WAITING)
+
+
+class Way(NamedTuple):
+    """Without lanes it never waits for a thread; what `is_quiet` gets a line only if it failed or took long."""
+
+    view: Callable[[HttpRequest], HttpResponseBase]
+    operation: str
+    lanes: Lanes | None
+    is_quiet: bool
+
+
+class ExpressLane:
+    """WSGI: answers some POSTs itself, and hands everything else to the application."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+        self.ways = {
+            "/controls/decision": Way(DecisionView.as_view(), DECISION, None, is_quiet=True),
+            "/costs/events": Way(EventsView.as_view(), EVENTS, SHARED, is_quiet=False),
+        }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        way = self.ways.get(environ["PATH_INFO"])
+        if way is None or environ["REQUEST_METHOD"] != "POST":
+            return self._application(environ, start_response)
+        started, request_id = time.perf_counter(), access.begin(environ.get("HTTP_X_REQUEST_ID"))
+        request = WSGIRequest(environ)
+        response = _answer(way, request)
+        seconds = time.perf_counter() - started
+        observe(way.operation, seconds, is_error=response.status_code >= 500)
+        if not way.is_quiet or access.is_worth_a_line(response.status_code, seconds):
+            route = environ["PATH_INFO"].lstrip("/")
+            access.tell("POST", route, response.status_code, seconds, **access.who(request))
+        headers = [*response.items(), (access.HEADER, request_id)]
+        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        return [response.content]
+
+
+def _answer(way: Way, request: HttpRequest) -> HttpResponse:
+    if way.lanes is None:
+        return _answer_of(way, request)
+    if not way.lanes.enter():
+        return _turned_away()
+    try:
+        return _answer_of(way, request)
+    finally:
+        # As Django's handler does it.
+        close_old_connections()
+        way.lanes.leave()
+
+
+def _answer_of(way: Way, request: HttpRequest) -> HttpResponse:
+    try:
+        return cast(HttpResponse, way.view(request))
+    except Exception:
+        log.exception("%s failed", way.operation)
+        return server_error(request)
+
+
+def _turned_away() -> HttpResponse:
+    sentence = "Too much is under way here and does not get on: ask again in a moment."
+    return Problem(503, sentence, headers={"Retry-After": str(RETRY_SECONDS)}).response()
+
+
+class Bulkhead:
+    """Middleware; lets at most LANES of the requests that are no decisions in at once, and WAITING of them wait.
+
+    `/ready` has lanes of its own, and `/health` needs none.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+        self._lanes = SHARED
+        self._ready = Lanes(READY_LANES, READY_WAITING)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info == HEALTH:
+            return self._get_response(request)
+        lanes = self._ready if request.path_info == READY else self._lanes
+        if not lanes.enter():
+            return _turned_away()
+        try:
+            return self._get_response(request)
+        finally:
+            lanes.leave()

@@ -20,7 +20,8 @@ LATENCY = Histogram(
     "finops_operation_latency_ms", "Milliseconds that an operation took.", ["operation"], buckets=BUCKETS_MS
 )
 ERRORS = Counter("finops_operation_errors_total", "Operations that failed by our own fault.", ["operation"])
-DECISION = "decision"
+# The names of their routes.
+DECISION, EVENTS = "decision", "events"
 ADMIN, API, UNKNOWN = "admin", "api", "unknown"
 # Asked all the time by machines, and no work, like the files of pages: they would hide what takes long.
 UNMEASURED = frozenset({"/health", "/ready", "/metrics"})

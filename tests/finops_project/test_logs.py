@@ -455,10 +455,12 @@ class TestADecision:
     def ask(self, status: int = 200, sent: str = "") -> dict[str, str]:
         """The headers of the express lane's answer to a decision that came out like this."""
         lane, headers = ExpressLane(lambda environ, start: []), {}
+        lane.ways["/controls/decision"] = lane.ways["/controls/decision"]._replace(
+            view=lambda request: HttpResponse(status=status)
+        )
         environ = {"PATH_INFO": "/controls/decision", "REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO()}
         if sent:
             environ["HTTP_X_REQUEST_ID"] = sent
-        lane._answer = lambda request: HttpResponse(status=status)  # type: ignore[method-assign]
         lane(environ, lambda _, answered, *rest: headers.update(answered))  # type: ignore[arg-type]
         return headers
 
