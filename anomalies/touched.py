@@ -17,6 +17,8 @@ from costs.doorbell import Doorbell
 from costs.ingest import INBOX
 
 EXPIRES_SECONDS = 10
+# A look at many batches takes little longer than a look at one.
+COALESCE_SECONDS = 0.5
 
 
 def note_lines(lines: Sequence[Line], at: datetime, **_: Any) -> None:
@@ -60,4 +62,4 @@ def _publish() -> None:
     current_app.send_task("anomalies.tasks.check", retry=False, ignore_result=True, expires=EXPIRES_SECONDS)
 
 
-_bell = Doorbell(_publish)
+_bell = Doorbell(_publish, seconds=COALESCE_SECONDS)

@@ -94,7 +94,7 @@ def drain(*, at: datetime, seconds: float = 20.0) -> int:
 
 def _trickle() -> int:
     """A claim of so few events took all there was. To claim again at once would book the next few one by one, at six
-    times the work for each; whoever sent them has rung, and rings are 200 ms apart.
+    times the work for each; whoever sent them has rung, and rings are 400 ms apart.
     """
     return min(settings.FINOPS_COST_EVENT_BATCH_SIZE, FRESH.rows) // 10
 

@@ -9,6 +9,7 @@ from django.urls import reverse_lazy
 from kombu.entity import Queue
 
 from costs.deadline import HastyConnection
+from costs.polled import PolledConnection
 from finops_project import logs
 from finops_project.environment import Environment, database, password
 
@@ -98,7 +99,7 @@ def _connection(url: str = DATABASE_URL) -> dict[str, Any]:
     pooled = FINOPS_ROLE == "web"
     if pooled:
         # Without Postgres a request hears so after 2 seconds; by default the pauses between new tries double each time.
-        life = {"timeout": 2, "reconnect_timeout": 1}
+        life = {"timeout": 2, "reconnect_timeout": 1, "connection_class": PolledConnection}
         options["pool"] = {"min_size": FINOPS_DB_POOL_MIN, "max_size": FINOPS_DB_POOL_MAX, **life}
     entry = database(url, role=FINOPS_ROLE, options=options)
     entry["CONN_MAX_AGE"] = 0 if pooled else None
