@@ -16,6 +16,7 @@ from bench.yardsticks import Yardsticks
 
 # Before what is measured of reading; `make bench-scale` has ten million.
 LINES = 100_000
+ALLOWED_MB = 150.0
 
 
 def contests(supply: Supply) -> list[Contest]:
@@ -23,6 +24,7 @@ def contests(supply: Supply) -> list[Contest]:
         *(_delays(supply, threads) for threads in (1, 4)),
         _drain(supply),
         _booked(supply),
+        _memory(supply),
         _reads(supply),
         _alerts(supply),
         _breaker(supply),
@@ -72,6 +74,16 @@ def _booked(supply: Supply) -> Contest:
             *http,
             Trial("ingest_batch", engine.ingest_batch, 20_000, f"accept in batches of 1,000, {until}"),
         ],
+        stage,
+    )
+
+
+def _memory(supply: Supply) -> Contest:
+    stage = Stage(supply)
+    said = "largest of 2 worker processes and their parent, after batches of 1,000"
+    return Contest(
+        Trial("allowed_rss", lambda _: ALLOWED_MB, 20_000, "not measured: what is allowed", "MB"),
+        [Trial("worker_rss", stage.worker_rss, 20_000, said, "MB")],
         stage,
     )
 

@@ -12,6 +12,7 @@ from typing import Self
 from django.utils.timezone import now
 
 from bench.clients import HttpClients, in_threads
+from bench.meters import largest_mb
 from bench.plain.celery import KEPT_QUEUE
 from bench.stand import plain_worker
 from bench.supply import Supply, batches
@@ -80,7 +81,7 @@ class Stage:
             stack.enter_context(plain_worker())
             kept = ("--queues", KEPT_QUEUE, "--hostname", "kept@%h")
             stack.enter_context(plain_worker(*kept, PLAIN_DB_REUSE_MAX="10000"))
-            stack.enter_context(processes.worker(2))
+            self._worker = stack.enter_context(processes.worker(2))
             stack.enter_context(processes.beat())
             self._stack = stack.pop_all()
         return self
@@ -109,6 +110,11 @@ class Stage:
             clients.post(url, key, bodies)
             wait_until_booked()
             return count / (time.perf_counter() - started)
+
+    def worker_rss(self, count: int) -> float:
+        """MB of the largest process of the workers, once they have booked so many more events in batches of 1,000."""
+        Engine(self._supply).ingest_batch(count)
+        return largest_mb(self._worker.pid)
 
 
 def wait_until_booked() -> None:

@@ -42,6 +42,11 @@ def cores(first: Reading, last: Reading) -> dict[str, float]:
     return {role: (spent - first.cpu_seconds[role]) / seconds for role, spent in last.cpu_seconds.items()}
 
 
+def largest_mb(pid: int) -> float:
+    """Memory of the largest of a process and those that it started."""
+    return max((megabytes for _, megabytes in _taken(pid)), default=0.0)
+
+
 def typical(readings: Sequence[Reading], what: Callable[[Reading], float]) -> float:
     return median(what(reading) for reading in readings)
 

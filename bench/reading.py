@@ -88,7 +88,8 @@ def sweep_ms(count: int) -> list[float]:
 
 def admin_ms(count: int) -> dict[str, list[float]]:
     """Milliseconds of pages of the admin, in this process: without HTTP, templates included."""
-    visitor = Visitor()
+    # The settings know no `testserver`.
+    visitor = Visitor(headers={"host": "localhost"})
     visitor.force_login(User.objects.get_or_create(username="reader", is_staff=True, is_superuser=True)[0])
     lines, posts = reverse("admin:costs_costevent_changelist"), reverse("admin:costs_post_changelist")
     post = some_posts()[0]

@@ -10,7 +10,7 @@ from typing import Any
 # A first, smaller turn that counts for nothing: caches, connections, imports.
 WARM_UP_SHARE = 0.1
 # What is counted in a run whose reading has this unit.
-COUNTED = {"events/s": "events", "s": "incidents", "calls/s": "calls", "ms": "calls", "us": "calls"}
+COUNTED = {"events/s": "events", "s": "incidents", "calls/s": "calls", "ms": "calls", "us": "calls", "MB": "events"}
 
 
 @dataclass(frozen=True, slots=True)
