@@ -93,6 +93,12 @@ SUMS = (
 def add(lines: Sequence[Line]) -> None:
     """Move every counter by these lines."""
     operations, hours = counted_operations(lines), [_hour(line) for line in lines]
+    # Postgres moves one table while the next one's sums are added up here.
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        _move(lines, operations, hours)
+
+
+def _move(lines: Sequence[Line], operations: Sequence[str], hours: Sequence[datetime]) -> None:
     for table in TABLES:
         sums: dict[Key, Sums] = {}
         newest: dict[Key, datetime] = {}
