@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
@@ -20,7 +21,7 @@ from django.http.response import HttpResponseBase
 from controls import postgres
 from controls.api_decisions import DecisionView
 from costs.api import EventsView
-from costs.problems import RETRY_SECONDS, Problem, server_error
+from costs.problems import RETRY_SECONDS, Problem, bad_request, server_error
 from finops_project import access
 from finops_project.metrics.operations import DECISION, EVENTS, observe
 
@@ -130,10 +131,13 @@ def _answer(way: Way, request: HttpRequest) -> HttpResponse:
         return _answer_of(way, request)
     if not way.lanes.enter():
         return _turned_away()
+    # The host's name is checked and connections are looked after as Django's middleware and handler do it.
     try:
+        request.get_host()
         return _answer_of(way, request)
+    except DisallowedHost as error:
+        return bad_request(request, error)
     finally:
-        # As Django's handler does it.
         close_old_connections()
         way.lanes.leave()
 

@@ -67,6 +67,8 @@ class AppProcess:
 
     def kill_child(self) -> int:
         """kill -9 for one child; returns its process id."""
+        # The one that was killed before may not have been replaced yet.
+        wait_until(lambda: bool(self.children()), READY_SECONDS, lambda: "it has no children")
         victim = self.children()[-1]
         os.kill(victim, signal.SIGKILL)
         return victim
