@@ -18,6 +18,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from tests.servers import Server, postgres_server, redis_server
+from tests.stalls import Stalls
 
 SHIPPED = (
     "costs.migrations.0005_default_rates",
@@ -107,3 +108,10 @@ def _own(server: Server | None, variable: str) -> Server:
     if os.environ.get("FINOPS_REQUIRE_ALL"):
         pytest.fail(f"{variable} names a server that this test may not stop, and nothing may be skipped.")
     pytest.skip(f"{variable} names a server that this test may not stop.")
+
+
+@pytest.fixture
+def stalls() -> Iterator[Stalls]:
+    """How long the machine stood still during this test; added to what a promise allows."""
+    with Stalls() as found:
+        yield found

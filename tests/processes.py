@@ -53,7 +53,7 @@ class AppProcess:
 
     def children(self) -> list[int]:
         """Process ids of the prefork or web children, oldest first."""
-        found = psutil.Process(self.pid).children()
+        found = [child for child in psutil.Process(self.pid).children() if _runs(child)]
         return [child.pid for child in sorted(found, key=lambda child: child.create_time())]
 
     def is_alive(self) -> bool:
@@ -67,11 +67,16 @@ class AppProcess:
 
     def kill_child(self) -> int:
         """kill -9 for one child; returns its process id."""
-        # The one that was killed before may not have been replaced yet.
-        wait_until(lambda: bool(self.children()), READY_SECONDS, lambda: "it has no children")
-        victim = self.children()[-1]
-        os.kill(victim, signal.SIGKILL)
-        return victim
+        victims: list[int] = []
+
+        def found() -> bool:
+            # The one that was killed before may not have been replaced yet, or not be buried yet.
+            victims[:] = self.children()
+            return bool(victims)
+
+        self.wait_until(found, "child")
+        os.kill(victims[-1], signal.SIGKILL)
+        return victims[-1]
 
     def stop(self) -> None:
         """Ask it to end, as a deployment does; kill what does not."""
@@ -101,6 +106,14 @@ class AppProcess:
 
     def count_logged(self, text: str) -> int:
         return self.log.read_text(errors="replace").count(text)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """A killed child stays a child until it is buried."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class WebProcess(AppProcess):

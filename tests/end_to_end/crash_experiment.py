@@ -82,8 +82,6 @@ class Fleet:
     def kill(self, kill: Kill) -> None:
         stack, process = self._running[kill.place]
         if kill.kind == "child":
-            # Right after an earlier kill there may be none yet.
-            process.wait_until(lambda: bool(process.children()), "child")
             process.kill_child()
         else:
             process.kill()
