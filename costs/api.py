@@ -88,9 +88,8 @@ class EventsView(LeanView):
         events = events_in(body)
         if events is None:
             (receipt,) = self._accept(key, [body])
-            return json_response(asdict(receipt), status=_status(receipt))
-        receipts = self._accept(key, events)
-        return json_response({"results": [asdict(receipt) for receipt in receipts]}, status=202)
+            return json_response(receipt, status=_status(receipt))
+        return json_response({"results": self._accept(key, events)}, status=202)
 
     def _accept(self, key: ApiKey, bodies: Sequence[bytes]) -> list[Receipt]:
         started = time.monotonic()

@@ -69,7 +69,9 @@ def last_known(secret: str) -> ApiKey | None:
 
 def bearer_token(request: HttpRequest | Request) -> str | None:
     """What stands behind `Authorization: Bearer`; None when nothing does."""
-    kind, _, token = get_authorization_header(request).partition(b" ")  # type: ignore[arg-type]
+    # WSGI hands headers over as if they were Latin-1.
+    sent: str = request.META.get("HTTP_AUTHORIZATION", "")
+    kind, _, token = sent.encode("iso-8859-1", "replace").partition(b" ")
     if kind.lower() != b"bearer" or not 0 < len(token) <= LONGEST_SECRET:
         return None
     return token.strip().decode(errors="replace")

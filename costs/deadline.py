@@ -9,6 +9,8 @@ import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 
+from costs.polled import row_of, succeeded
+
 T = TypeVar("T")
 
 # Of one statement, as the client sees it: a server that is stopped keeps no time of its own.
@@ -45,13 +47,13 @@ class HastyConnection(psycopg.Connection[Any]):
         pgconn = self.pgconn
         if not prepare:
             pgconn.send_query_params(statement, values)
-            return _row(self._result())
+            return row_of(self._result())
         if name not in self._statements:
             pgconn.send_prepare(name, statement)
             self._result()
             self._statements.add(name)
         pgconn.send_query_prepared(name, values)
-        return _row(self._result())
+        return row_of(self._result())
 
     def _result(self) -> pq.abc.PGresult:
         pgconn, deadline, poll = self.pgconn, monotonic() + LONGEST_SECONDS, select.poll()
@@ -63,9 +65,7 @@ class HastyConnection(psycopg.Connection[Any]):
         result = pgconn.get_result()
         while pgconn.get_result():
             pass
-        if result is None or result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-            raise psycopg.errors.error_from_result(result) if result else psycopg.OperationalError("no result")
-        return result
+        return succeeded(result)
 
     def _ready(self, poll: "select.poll", event: int, deadline: float) -> None:
         poll.register(self.pgconn.socket, event)
@@ -75,7 +75,3 @@ class HastyConnection(psycopg.Connection[Any]):
     def _given_up(self) -> NoAnswer:
         self.close()
         return NoAnswer(f"no answer within {LONGEST_SECONDS} s")
-
-
-def _row(result: pq.abc.PGresult) -> list[bytes | None]:
-    return [result.get_value(0, column) for column in range(result.nfields)]

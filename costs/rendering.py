@@ -41,7 +41,10 @@ class ExactJSONParser(BaseParser):
 
 
 def encode(data: Any) -> bytes:
-    """Decimals without exponent and trailing zeros (0.0234, 0.00000045), times in UTC with Z."""
+    """Decimals without exponent and trailing zeros (0.0234, 0.00000045), times in UTC with Z.
+
+    Dataclasses of plain texts and numbers are taken as they are.
+    """
     return msgspec.json.encode(_plain(data))
 
 

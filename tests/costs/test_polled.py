@@ -9,7 +9,6 @@ from django.db import connection
 from psycopg_pool import ConnectionPool
 
 from costs.polled import PolledConnection
-from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -35,12 +34,6 @@ def backend(pool: Pool) -> int:
         return held.info.backend_pid
 
 
-def is_gone(pid: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid])
-        return bool(cursor.fetchone()[0] == 0)
-
-
 class TestThePoolsCheck:
     def test_a_connection_that_lives_is_used_again(self, pool: Pool) -> None:
         assert backend(pool) == backend(pool)
@@ -48,8 +41,7 @@ class TestThePoolsCheck:
     def test_one_that_the_server_ended_is_replaced(self, pool: Pool) -> None:
         first = backend(pool)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s)", [first])
-        wait_until(lambda: is_gone(first), 10, lambda: "it stays")
+            cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [first])
 
         with pool.connection() as held:
             assert held.execute("SELECT 1").fetchone() == (1,)
@@ -69,3 +61,16 @@ class TestAStatement:
     def test_reaches_the_server(self, pool: Pool) -> None:
         with pool.connection() as held:
             assert held.execute("SELECT %s", [7]).fetchone() == (7,)
+
+    def test_that_is_asked_all_the_time_is_prepared_once(self, pool: Pool) -> None:
+        with pool.connection() as held:
+            answers = [held.ask(b"half", b"SELECT $1::int / 2, $2::text", [b"14", b"of"], prepare=True) for _ in "ab"]
+            unprepared = held.ask(b"", b"SELECT $1::bytea", [b"\\x00ff"], prepare=False)
+            known = held.execute("SELECT name FROM pg_prepared_statements WHERE name = 'half'").fetchall()
+
+        assert (answers, known) == ([[b"7", b"of"]] * 2, [("half",)])
+        assert unprepared == [b"\\x00ff"]
+
+    def test_that_fails_raises_the_error_of_its_kind(self, pool: Pool) -> None:
+        with pool.connection() as held, pytest.raises(psycopg.errors.DivisionByZero):
+            held.ask(b"", b"SELECT 1 / $1::int", [b"0"], prepare=False)

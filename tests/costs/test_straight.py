@@ -1,0 +1,49 @@
+"""A function that is called straight from the pool answers as it does over Django's connection."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from django.db import OperationalError, connection
+from psycopg_pool import ConnectionPool
+
+from costs import straight
+from costs.polled import PolledConnection
+from costs.straight import Function
+from tests.costs.test_polled import parameters
+
+pytestmark = pytest.mark.django_db
+
+STARTS_WITH = Function("starts_with", ("text", "text"))
+IS_EQUAL = Function("byteaeq", ("bytea", "bytea"))
+CANCELS = Function("pg_terminate_backend", ("int",))
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> Iterator[ConnectionPool[PolledConnection]]:
+    """Web's own connection, of which there is none in a test."""
+    kwargs = parameters() | {"autocommit": True}
+    with ConnectionPool(connection_class=PolledConnection, kwargs=kwargs, min_size=1, max_size=1) as pool:
+        web = SimpleNamespace(in_atomic_block=False, pool=pool, wrap_database_errors=connection.wrap_database_errors)
+        monkeypatch.setattr(straight, "connections", {"web": web, "default": connection})
+        yield pool
+
+
+@pytest.mark.usefixtures("pooled")
+@pytest.mark.parametrize("using", ["web", "default"])
+class TestAFunction:
+    def test_says_yes_and_no(self, using: str) -> None:
+        asked = [STARTS_WITH.is_true(["naïve", text], using=using) for text in ("naï", "b")]
+
+        assert asked == [True, False]
+
+    def test_hears_bytes_as_they_are(self, using: str) -> None:
+        assert IS_EQUAL.is_true([b"\x00\xff'\\", b"\x00\xff'\\"], using=using)
+
+
+def test_what_cannot_be_carried_out_raises_djangos_error(pooled: ConnectionPool[PolledConnection]) -> None:
+    with pooled.connection() as held:
+        pid = str(held.info.backend_pid)
+
+    with pytest.raises(OperationalError):
+        CANCELS.is_true([pid], using="web")
