@@ -30,6 +30,8 @@ from costs.engine import EngineConfig
 log = logging.getLogger(__name__)
 
 NOTES_AT_ONCE = 50
+# So few are looked at together with what their personas spent; of more it comes first.
+FEW_POSTS = 100
 # A thousand dear posts take a second, and everybody who stores incidents waits that long.
 POSTS_AT_ONCE = 1000
 # Well below the soft limit of a task; what is left is dealt with by the next one.
@@ -65,13 +67,9 @@ class Touched:
 
 
 def check_touched(at: datetime) -> int:
-    """Look at what was booked since the last time; returns how many notes were dealt with.
-
-    All personas come first, whichever notes they stand in: a spike does not wait behind ten thousand dear posts.
-    """
+    """Look at what was booked since the last time; returns how many notes were dealt with."""
     started, done, most = time.monotonic(), 0, NOTES_AT_ONCE
-    spending, looked_at = _waiting(at)
-    _look_at_spending(spending, at)
+    looked_at = _look_at_spending_first(at)
     while time.monotonic() - started < SECONDS:
         try:
             dealt_with = _deal_with(most, looked_at, at)
@@ -103,13 +101,19 @@ def _drop_the_first() -> int:
     return Touch.objects.filter(pk__in=first).delete()[0]
 
 
-def _waiting(at: datetime) -> tuple[dict[str, datetime], set[int]]:
-    """The personas of all notes, and which notes these are: more are written meanwhile."""
+def _look_at_spending_first(at: datetime) -> set[int]:
+    """Of all notes, where there is much in them: a spike does not wait behind ten thousand dear posts.
+
+    Returns which notes these are, for more are written meanwhile.
+    """
+    waiting = list(Touch.objects.values_list("pk", "newest", "personas", "posts__len"))
+    if len(waiting) <= NOTES_AT_ONCE and sum(posts for *_, posts in waiting) <= FEW_POSTS:
+        return set()
     newest: dict[str, datetime] = {}
-    notes = list(Touch.objects.values_list("pk", "newest", "personas"))
-    for _, used, personas in notes:
+    for _, used, personas, _ in waiting:
         _note(newest, personas, used)
-    return _as_of(newest, at), {note for note, _, _ in notes}
+    _look_at_spending(_as_of(newest, at), at)
+    return {note for note, *_ in waiting}
 
 
 def _note(newest: dict[str, datetime], personas: Iterable[str], used: datetime) -> None:
@@ -150,7 +154,6 @@ def _take(most: int, looked_at: Collection[int], at: datetime) -> Touched:
 
 
 def _look_at(touched: Touched, at: datetime) -> None:
-    """Spending was looked at before, for all notes that were there then."""
     rules, target = Rules.stored(), Target.configured()
     found = [
         *looks.at_spending(touched.spending, rules, target=target),

@@ -81,6 +81,7 @@ class TestAtOnce:
             looked(*spending)
             posts.write("0.50")
 
+        monkeypatch.setattr(detect, "FEW_POSTS", 0)
         monkeypatch.setattr(detect, "_look_at_spending", and_more_comes)
         detect.check_touched(NOON)
 
