@@ -4,11 +4,14 @@ For what is called all the time: to dress a connection up as Django's, and a cur
 function does. Where there is no pool, or a transaction is under way, it is called over Django's connection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.db import connections
+
+from costs.polled import PolledConnection
 
 TRUE = b"t"
 
@@ -30,11 +33,20 @@ class Function:
                 cursor.execute(self._by_cursor, values)
                 return bool(cursor.fetchone()[0])
         sent = [_written(value) for value in values]
-        with connection.wrap_database_errors:
-            connection.pool.open()
-            with connection.pool.connection() as asked:
-                (answer,) = asked.ask(self._name, self._straight, sent, prepare=not settings.FINOPS_PGBOUNCER)
+        with connection.wrap_database_errors, _taken(connection) as asked:
+            (answer,) = asked.ask(self._name, self._straight, sent, prepare=not settings.FINOPS_PGBOUNCER)
         return bool(answer == TRUE)
+
+
+@contextmanager
+def _taken(connection: Any) -> Iterator[PolledConnection]:
+    """The one that Django has taken already: threads that each hold one and want another wait for ever."""
+    if connection.connection is not None:
+        yield connection.connection
+        return
+    connection.pool.open()
+    with connection.pool.connection() as taken:
+        yield taken
 
 
 def _written(value: str | bytes) -> bytes:

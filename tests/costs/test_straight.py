@@ -24,7 +24,9 @@ def pooled(monkeypatch: pytest.MonkeyPatch) -> Iterator[ConnectionPool[PolledCon
     """Web's own connection, of which there is none in a test."""
     kwargs = parameters() | {"autocommit": True}
     with ConnectionPool(connection_class=PolledConnection, kwargs=kwargs, min_size=1, max_size=1) as pool:
-        web = SimpleNamespace(in_atomic_block=False, pool=pool, wrap_database_errors=connection.wrap_database_errors)
+        web = SimpleNamespace(
+            in_atomic_block=False, pool=pool, connection=None, wrap_database_errors=connection.wrap_database_errors
+        )
         monkeypatch.setattr(straight, "connections", {"web": web, "default": connection})
         yield pool
 
@@ -47,3 +49,10 @@ def test_what_cannot_be_carried_out_raises_djangos_error(pooled: ConnectionPool[
 
     with pytest.raises(OperationalError):
         CANCELS.is_true([pid], using="web")
+
+
+def test_who_holds_a_connection_takes_no_other(pooled: ConnectionPool[PolledConnection]) -> None:
+    with pooled.connection() as held:
+        straight.connections["web"].connection = held  # type: ignore[attr-defined]
+
+        assert STARTS_WITH.is_true(["only", "on"], using="web")
