@@ -13,6 +13,8 @@ from kombu.connection import Connection
 from finops_project.task_arguments import DiscreetMessages
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "finops_project.settings")
+# Django's checks import every page and route, which a worker never serves; `migrate` and `check` make them.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 RECONNECT_SECONDS = 1
 

@@ -8,7 +8,6 @@ from functools import wraps
 from typing import Any
 
 import psycopg
-import redis
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -18,19 +17,20 @@ from django.views.decorators.csrf import csrf_exempt
 from psycopg_pool import PoolTimeout
 
 from controls import postgres
-from costs import partitions, reports, schedule
+from costs import broker, partitions, reports, schedule
 from costs.auth import bearer_token, key_of
 from costs.models import InboxRow
 from costs.problems import Problem
 from costs.rendering import encode
 from finops_project.metrics import exposition
 
-REDIS_SECONDS = 1
+BROKER_SECONDS = 1
 # A healthy drain empties the inbox within a second or two.
 OLDEST_WAITING = timedelta(seconds=30)
 OFTEN = timedelta(minutes=1)
 # Reports may be a moment old.
 REPLICA_LAG = timedelta(minutes=1)
+# The broker has this name also where it is RabbitMQ.
 DATABASE, MIGRATIONS, REDIS = "database", "migrations", "redis"
 View = Callable[[HttpRequest], HttpResponse]
 READING = ("GET", "HEAD")
@@ -167,16 +167,11 @@ def _check_beat(at: datetime) -> None:
         raise Unwell(f"{name} should have run {schedule.span(lateness)} ago: are beat and the workers running?")
 
 
-def _check_redis(at: datetime) -> None:
-    client = redis.Redis.from_url(
-        settings.CELERY_BROKER_URL, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS
-    )
+def _check_broker(at: datetime) -> None:
     try:
-        client.ping()
-    except redis.RedisError as error:
-        raise Unwell(f"Redis does not answer: {error}") from None
-    finally:
-        client.close()
+        broker.queue_lengths(seconds=BROKER_SECONDS)
+    except broker.Away as error:
+        raise Unwell(str(error)) from None
 
 
 def _check_replica(at: datetime) -> None:
@@ -194,7 +189,7 @@ CHECKS: dict[str, Callable[[datetime], None]] = {
     "partitions": _check_partitions,
     "inbox": _check_inbox,
     "beat": _check_beat,
-    REDIS: _check_redis,
+    REDIS: _check_broker,
 }
 
 

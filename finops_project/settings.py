@@ -25,9 +25,11 @@ SECRET_KEY = env.secret("DJANGO_SECRET_KEY", "insecure-development-key", require
 ALLOWED_HOSTS = env.words("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("DJANGO_CSRF_TRUSTED_ORIGINS", "")
 
+# The pages of the admin, with all that they import, take ten MB of a process; workers and beat show none.
+HAS_PAGES = FINOPS_ROLE in {"web", "command"}
 INSTALLED_APPS = [
     "unfold",
-    "django.contrib.admin",
+    "django.contrib.admin" if HAS_PAGES else "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -82,8 +84,9 @@ TEMPLATES = [
 DATABASE_URL = env.text("DATABASE_URL", "postgresql://finops@127.0.0.1:5432/finops")
 DATABASE_REPLICA_URL = env.text("DATABASE_REPLICA_URL")
 FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 1)
-# As many as the requests that a web process serves at once (finops_project/express.py).
-FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 8, least=1)
+# Half of the requests that a web process serves at once (finops_project/express.py): most of them wait for each other's
+# turn in Python, and more connections than a server has processors make nothing faster.
+FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 4, least=1)
 # Four of one server are as fast as it gets, and web has two processes.
 FINOPS_DECISION_POOL = env.integer("FINOPS_DECISION_POOL", 2 if FINOPS_ROLE == "web" else 4, least=1)
 FINOPS_PGBOUNCER = env.switch("FINOPS_PGBOUNCER", False)
@@ -96,10 +99,14 @@ def _connection(url: str = DATABASE_URL) -> dict[str, Any]:
     options: dict[str, Any] = {"connect_timeout": 5, **alive}
     if not FINOPS_PGBOUNCER:
         options["options"] = f"-c statement_timeout={FINOPS_STATEMENT_TIMEOUT_MS} -c lock_timeout=10000"
+        # And the other way round: a client that vanished in a booking would hold up all others for hours.
+        options["options"] += " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2"
+        options["options"] += " -c tcp_user_timeout=15000"
     pooled = FINOPS_ROLE == "web"
     if pooled:
         # Without Postgres a request hears so after 2 seconds; by default the pauses between new tries double each time.
-        life = {"timeout": 2, "reconnect_timeout": 1, "connection_class": PolledConnection}
+        # What a burst opened is closed again, one every ten seconds in which it was too many.
+        life = {"timeout": 2, "reconnect_timeout": 1, "max_idle": 10, "connection_class": PolledConnection}
         options["pool"] = {"min_size": FINOPS_DB_POOL_MIN, "max_size": FINOPS_DB_POOL_MAX, **life}
     entry = database(url, role=FINOPS_ROLE, options=options)
     entry["CONN_MAX_AGE"] = 0 if pooled else None
@@ -199,8 +206,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Celery: the broker carries nudges, never money; so it may lose everything at any moment.
-CELERY_BROKER_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+CELERY_BROKER_URL = env.text("FINOPS_BROKER_URL") or env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,
     "socket_connect_timeout": 1,
@@ -208,10 +216,19 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5 if FINOPS_ROLE in {"worker", "flower"} else 1,
     "health_check_interval": 25,
 }
+if CELERY_BROKER_URL.startswith("amqp"):
+    # The same for RabbitMQ. Who consumes waits without an end, and notices by heartbeats that nobody is there any more.
+    CELERY_BROKER_CONNECTION_TIMEOUT = 1
+    CELERY_BROKER_HEARTBEAT = 10
+    CELERY_BROKER_TRANSPORT_OPTIONS = (
+        {} if FINOPS_ROLE in {"worker", "flower"} else {"read_timeout": 1, "write_timeout": 1}
+    )
+    # Beat keeps one channel for ever, and only a second try opens a new one after RabbitMQ was away. Others have pools.
+    CELERY_TASK_PUBLISH_RETRY = FINOPS_ROLE == "beat"
+    CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -42,6 +42,8 @@ if settings.configured:
 try:
     os.environ["DATABASE_URL"], _postgres = _server("TEST_DATABASE_URL", postgres_server)
     os.environ["REDIS_URL"], _redis = _server("TEST_REDIS_URL", redis_server)
+    # It would take the place of the other one.
+    os.environ.pop("FINOPS_BROKER_URL", None)
     os.environ["FINOPS_ENV"] = "test"
     os.environ["DJANGO_SETTINGS_MODULE"] = "finops_project.settings"
     django.setup()

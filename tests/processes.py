@@ -8,7 +8,7 @@ import secrets
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -133,9 +133,12 @@ def worker(n: int = 2, **extra: str) -> Iterator[AppProcess]:
 
 
 @contextmanager
-def worker_of(queues: tuple[str, ...], n: int, extra: Mapping[str, str] = MappingProxyType({})) -> Iterator[AppProcess]:
-    """A worker of these queues alone."""
+def worker_of(
+    queues: tuple[str, ...], n: int, extra: Mapping[str, str] = MappingProxyType({}), *, within: Sequence[str] = ()
+) -> Iterator[AppProcess]:
+    """A worker of these queues alone; `within` stands before its command, such as `ip netns exec NAME`."""
     command = processes.worker_command(processes=n, name=f"test-{secrets.token_hex(4)}", queues=queues)
+    command = [*within, *command]
     with _started(AppProcess, command, "worker", extra) as process:
         process.wait_until(lambda: process.count_logged(" ready.") > 0, "ready worker")
         yield process

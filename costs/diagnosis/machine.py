@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
 from django.conf import settings
 from prometheus_client import CollectorRegistry, multiprocess
 
+from costs import broker as celery_broker
 from costs.diagnosis.findings import Section
 
 PROC = Path("/proc")
 # One of the words of a command of ours: a module to run, or the program itself.
 OURS = re.compile(r"finops_project([.:].*)?|(.*/)?manage\.py")
-REDIS_SECONDS = 1
+BROKER_SECONDS = 1
 CACHE_HITS, CACHE_MISSES = "finops_cache_hits_total", "finops_cache_misses_total"
 SHOWN_OF_A_COMMAND = 90
 
@@ -67,16 +67,11 @@ def caches() -> Section:
 def broker() -> tuple[Section, list[str]]:
     """How many nudges wait in each queue. They carry no money: a lost one delays a booking by a second or two."""
     columns = ("queue", "waiting")
-    client = redis.Redis.from_url(
-        settings.CELERY_BROKER_URL, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS
-    )
     try:
-        rows = [(queue.name, client.llen(queue.name)) for queue in settings.CELERY_TASK_QUEUES]
-    except redis.RedisError as error:
-        sentence = f"Redis does not answer: {error}. Events are accepted and wait for its return."
-        return Section("broker", columns, [], "Redis does not answer."), [sentence]
-    finally:
-        client.close()
+        rows = list(celery_broker.queue_lengths(seconds=BROKER_SECONDS).items())
+    except celery_broker.Away as error:
+        sentence = f"{error}. Events are accepted and wait for its return."
+        return Section("broker", columns, [], "It does not answer."), [sentence]
     return Section("broker", columns, rows), []
 
 

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import redis
 from django.conf import settings
 from django.db import Error, connection, connections
 from django.db.models import Count, F, Min, Sum
@@ -28,7 +27,7 @@ from controls.ladder import Level
 from controls.models import Budget, Hold
 from controls.models.breaker import EVERYBODY
 from controls.standing import Standing, names, standings
-from costs import metric_gauges, metric_totals, partitions, schedule
+from costs import broker, metric_gauges, metric_totals, partitions, schedule
 from costs.metric_totals import ADJUSTMENTS, METRICS, OTHER
 from costs.models import DeadLetter, HourlyCost, InboxRow, MetricGauge
 
@@ -41,7 +40,6 @@ BUDGETS = 50
 HELD_BACK = 5_000
 BROKER_SECONDS = 0.5
 DAY = timedelta(days=1)
-QUEUES = tuple(queue.name for queue in settings.CELERY_TASK_QUEUES)
 KEPT = {
     metric_gauges.PER_POST: ("Mean cost of the posts that were touched within 24 hours.", ["persona_id"]),
     metric_gauges.PER_FOLLOW: ("What a follow of the last 24 hours cost.", ["persona_id"]),
@@ -244,17 +242,12 @@ READ: tuple[Callable[[datetime, Shown], Iterable[Metric]], ...] = (
 
 def _broker() -> Iterator[Metric]:
     lengths = GaugeMetricFamily("finops_queue_length", "Messages that wait in the broker.", labels=["queue"])
-    client = redis.Redis.from_url(
-        settings.CELERY_BROKER_URL, socket_connect_timeout=BROKER_SECONDS, socket_timeout=BROKER_SECONDS
-    )
     try:
-        for queue in QUEUES:
-            lengths.add_metric([queue], client.llen(queue))
+        for queue, length in broker.queue_lengths(seconds=BROKER_SECONDS).items():
+            lengths.add_metric([queue], length)
         is_up = True
-    except redis.RedisError:
+    except broker.Away:
         is_up = False
-    finally:
-        client.close()
     yield _gauge("finops_redis_up", "1 while the broker answers.", is_up)
     if is_up:
         yield lengths

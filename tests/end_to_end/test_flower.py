@@ -59,11 +59,11 @@ class Flower:
 
 
 @contextmanager
-def flower() -> Iterator[Flower]:
+def flower(**more: str) -> Iterator[Flower]:
     port = free_port()
     served = Flower(f"http://{LOOPBACK}:{port}")
     with tempfile.TemporaryDirectory(prefix="finops-test-flower-") as folder:
-        extra = {"FLOWER_BASIC_AUTH": f"{USER}:{PASSWORD}", "FINOPS_LOG_FORMAT": "json"}
+        extra = {"FLOWER_BASIC_AUTH": f"{USER}:{PASSWORD}", "FINOPS_LOG_FORMAT": "json", **more}
         process = AppProcess(processes.flower_command(port), "flower", Path(folder) / "flower.log", extra)
         try:
             process.wait_until(served.answers, "Flower")
