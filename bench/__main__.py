@@ -4,13 +4,14 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import report
 from bench.rounds import Contest, Figure, measure
 from bench.stand import servers
 from finops_project.local.home import SOURCE, LocalStackError
+from tests.servers import Server
 
 RUNS, QUICK_RUNS, QUICK_SCALE = 5, 1, 0.1
 OUTPUT = SOURCE / ".run" / "bench.json"
@@ -20,15 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options().parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     try:
-        with servers():
-            _measure_and_report(options)
+        with servers() as running:
+            _measure_and_report(running, options)
     except LocalStackError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _measure_and_report(options: argparse.Namespace) -> None:
+def _measure_and_report(running: Mapping[str, Server], options: argparse.Namespace) -> None:
     # Models exist only after servers() has set Django up.
     from bench.contests import contests
     from bench.supply import Supply
@@ -36,7 +37,7 @@ def _measure_and_report(options: argparse.Namespace) -> None:
     supply, started = Supply(), time.monotonic()
     setting = f"{report.machine()}; {supply.described}"
     print(f"bench: {setting}")
-    figures = _measured(_wanted(contests(supply), options.only), options)
+    figures = _measured(_wanted(contests(supply, running), options.only), options)
     print(f"\n{report.table(figures)}\n")
     report.write(figures, options.output, setting)
     print(f"{len(figures)} figures in {time.monotonic() - started:.0f} s, also in {options.output}")

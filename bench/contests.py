@@ -1,27 +1,44 @@
 """The registry: which figure is measured against which yardstick, and with how many events."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from bench.alerting import EVENTS_PER_SECOND, SPECIFIED_SECONDS, Alerting
 from bench.breaking import SPECIFIED_SECONDS as ENFORCED_SECONDS
 from bench.breaking import Breaking
 from bench.deciding import CLIENTS, PER_SECOND, PERSONAS, Bare, Deciding
+from bench.delaying import PER_SECOND as DELAYS_PER_SECOND
+from bench.delaying import PRODUCERS, Delaying
+from bench.delaying import SPECIFIED_MS as SPECIFIED_DELAY_MS
 from bench.engine import Engine, Stage
+from bench.loaded import BATCH, KINDS, Loaded
+from bench.loaded import EVENTS_PER_SECOND as LOAD_PER_SECOND
 from bench.plain.celery import KEPT_QUEUE, STOCK_QUEUE
 from bench.reading import Reading
 from bench.rounds import Contest, Trial
 from bench.seeing import POSTS, SPECIFIED_RECORD_US, SPECIFIED_SCRAPE_MS, Seeing, record
+from bench.specified import (
+    AT_ONCE,
+    HALF_OF_THE_MACHINE,
+    POSTS_PER_MINUTE,
+    QUERIES_PER_SECOND,
+    SUB_SECOND_MS,
+    SpecifiedLoad,
+)
 from bench.supply import Supply
 from bench.yardsticks import Yardsticks
+from tests.servers import Server
 
 # Before what is measured of reading; `make bench-scale` has ten million.
 LINES = 100_000
 ALLOWED_MB = 150.0
 
 
-def contests(supply: Supply) -> list[Contest]:
+def contests(supply: Supply, running: Mapping[str, Server]) -> list[Contest]:
+    """`running` are the servers, whose processor time counts as the service's."""
     return [
         *(_delays(supply, threads) for threads in (1, 4)),
+        _waiting(supply),
         _drain(supply),
         _booked(supply),
         _memory(supply),
@@ -30,6 +47,9 @@ def contests(supply: Supply) -> list[Contest]:
         _breaker(supply),
         *_decisions(),
         *_metrics(),
+        # Last: they leave a million lines and fifty budgets, which the others would not expect.
+        _specified_load(supply, running),
+        _reads_under_load(supply),
     ]
 
 
@@ -40,6 +60,19 @@ def _delays(supply: Supply, threads: int) -> Contest:
     return Contest(
         Trial(f"stock_delay{suffix}", stock, 2_000, f"stock .delay() of an empty task to Redis, {said}, not durable"),
         [Trial(f"delay_single{suffix}", single, 2_000, f"track_cost.delay(), {said}, durable on return, no workers")],
+    )
+
+
+def _waiting(supply: Supply) -> Contest:
+    stage, each = Delaying(supply), "one track_cost.delay(), durable on return, beside 2 worker processes that book"
+    due = f"{DELAYS_PER_SECOND} a second from {PRODUCERS} threads, from when each was due"
+    return Contest(
+        Trial("allowed_delay", lambda _: SPECIFIED_DELAY_MS, 2_000, "not measured: what is allowed", "ms"),
+        [
+            Trial("delay_p99", stage.p99, 2_000, f"{each}, {due}", "ms"),
+            Trial("delay_closed_p99", stage.closed_p99, 2_000, f"{each}, one thread, one after the other", "ms"),
+        ],
+        stage,
     )
 
 
@@ -103,6 +136,88 @@ def _reads(supply: Supply) -> Contest:
         ],
         stage,
     )
+
+
+def _reads_under_load(supply: Supply) -> Contest:
+    stage = Loaded(supply, LINES)
+    said = {
+        "summary": "GET of a post's summary",
+        "breakdown": "GET of 30 days by persona",
+        "decision": "POST /controls/decision with a hold",
+    }
+    quiet, *more = (
+        Trial(f"{kind}_quiet_p95", partial(stage.quiet_p95, kind=kind), 100, f"{said[kind]}, nothing else comes", "ms")
+        for kind in KINDS
+    )
+    beside = f"while {LOAD_PER_SECOND:,} events/s are sent in batches of {BATCH} and booked"
+    loaded = [
+        Trial(
+            f"{kind}_loaded_p95",
+            partial(stage.loaded_p95, kind=kind),
+            100,
+            f"{said[kind]}, {beside}",
+            "ms",
+            beside=f"{kind}_quiet_p95",
+        )
+        for kind in KINDS
+    ]
+    reached = partial(Trial, events=100, beside="specified_events", counted="reads of each kind")
+    return Contest(
+        quiet,
+        [
+            *more,
+            *loaded,
+            reached("specified_events", lambda _: float(LOAD_PER_SECOND), conditions="not measured", beside=""),
+            reached("load_accepted", stage.accepted, conditions="accepted over HTTP during these reads"),
+            reached("load_booked", stage.booked, conditions="booked by 2 worker processes during these reads"),
+        ],
+        stage,
+    )
+
+
+def _specified_load(supply: Supply, running: Mapping[str, Server]) -> Contest:
+    stage, count = SpecifiedLoad(supply, LINES, running), 30 * QUERIES_PER_SECOND
+    said, same = "not measured: what the specification names", "of the same run"
+    load = (
+        f"{AT_ONCE} posts at once, {POSTS_PER_MINUTE} a minute, one event a call, {QUERIES_PER_SECOND} GETs of a post's"
+        " summary a second; Postgres and Redis included, clients not"
+    )
+    specified = {
+        "specified_posts": (POSTS_PER_MINUTE, "posts/min"),
+        "specified_at_once": (AT_ONCE, "posts"),
+        "specified_queries": (QUERIES_PER_SECOND, "queries/s"),
+        "specified_query": (SUB_SECOND_MS, "ms"),
+    }
+    return Contest(
+        Trial("half_of_the_machine", lambda _: HALF_OF_THE_MACHINE, count, "not measured: what is allowed", "cores"),
+        [
+            *(
+                Trial(name, partial(_given, value), count, said, unit, counted="queries")
+                for name, (value, unit) in specified.items()
+            ),
+            Trial("load_cores", stage.cores, count, load, "cores"),
+            Trial("load_cores_web", stage.cores_of_web, count, f"of these the web processes', {same}", "cores"),
+            Trial("load_cores_servers", stage.cores_of_servers, count, f"of these Postgres and Redis, {same}", "cores"),
+            Trial("load_posts", stage.posts, count, f"ended, {same}", "posts/min", "specified_posts"),
+            Trial("load_at_once", stage.at_once, count, f"on average, {same}", "posts", "specified_at_once"),
+            Trial("load_queries", stage.queries, count, f"answered in time, {same}", "queries/s", "specified_queries"),
+            Trial(
+                "load_query_p95",
+                stage.query_p95,
+                count,
+                f"from when each was due, {same}",
+                "ms",
+                "specified_query",
+                "queries",
+            ),
+            Trial("posts_cores", stage.cores_without_queries, count, "the same posts without the queries", "cores"),
+        ],
+        stage,
+    )
+
+
+def _given(value: float, _: int) -> float:
+    return value
 
 
 def _alerts(supply: Supply) -> Contest:

@@ -33,9 +33,7 @@ class Deciding:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        for persona in (*(f"asking_{number}" for number in range(PERSONAS)), HOT):
-            budget = Budget(name=persona, persona_id=persona, period="monthly", limit=LIMIT, hard=True)
-            budgets.create(budget, actor="bench", at=now())
+        give_budgets([*(f"asking_{number}" for number in range(PERSONAS)), HOT])
         _, self._key = ApiKey.issue(name="bench", scopes=[Scope.DECISIONS_WRITE])
         with ExitStack() as stack:
             self._url = stack.enter_context(processes.web(2)).url
@@ -57,19 +55,29 @@ class Deciding:
         return p99_at(PER_SECOND, count, self._askers(self._bodies, 2 * CLIENTS))
 
     def _request(self, persona: str) -> bytes:
-        body = json.dumps(
-            {
-                "persona_id": persona,
-                "post_id": "post",
-                "model": "gpt-4o",
-                "operation": "draft",
-                "estimated_tokens": {"input_tokens": 1000, "output_tokens": 500},
-            }
-        )
-        return request(self._url, self._key, "POST", "/controls/decision", body.encode())
+        return request(self._url, self._key, "POST", "/controls/decision", asking(persona))
 
     def _askers(self, requests: Sequence[bytes], clients: int = CLIENTS) -> list[Ask]:
         return [Client(self._url, requests, ALLOWED).ask for _ in range(clients)]
+
+
+def give_budgets(personas: Sequence[str]) -> None:
+    """A hard budget for each, which is never exhausted."""
+    for persona in personas:
+        budget = Budget(name=persona, persona_id=persona, period="monthly", limit=LIMIT, hard=True)
+        budgets.create(budget, actor="bench", at=now())
+
+
+def asking(persona: str) -> bytes:
+    """The body of a request for a decision with a hold."""
+    body = {
+        "persona_id": persona,
+        "post_id": "post",
+        "model": "gpt-4o",
+        "operation": "draft",
+        "estimated_tokens": {"input_tokens": 1000, "output_tokens": 500},
+    }
+    return json.dumps(body).encode()
 
 
 class Bare:

@@ -35,13 +35,13 @@ class Engine:
     def delay_single(self, count: int, *, threads: int) -> float:
         """Until `track_cost.delay()` has returned for the last event, which is durable then."""
         fields = self._supply.fields(count)
-        with _all_booked(count):
+        with all_booked(count):
             return count / in_threads(lambda item: track_cost.delay(**item), fields, threads)
 
     def delay_priced(self, count: int) -> float:
         """The same from one thread, until the workers have booked the last event."""
         fields = self._supply.fields(count)
-        with _all_booked(count):
+        with all_booked(count):
             started = time.perf_counter()
             for item in fields:
                 track_cost.delay(**item)
@@ -51,7 +51,7 @@ class Engine:
     def ingest_batch(self, count: int) -> float:
         """Accept in batches of 1,000 in this process while the workers drain, until the last event is booked."""
         requests = batches(self._supply.bodies(count), 1000)
-        with _all_booked(count):
+        with all_booked(count):
             started = time.perf_counter()
             for bodies in requests:
                 ingest.accept(bodies, source=DEFAULT_SOURCE, at=now())
@@ -60,7 +60,7 @@ class Engine:
 
     def drain(self, count: int, *, batch: int) -> float:
         """Book an inbox that was filled beforehand with rows of `batch` events, in this process alone."""
-        with _all_booked(count):
+        with all_booked(count):
             for bodies in batches(self._supply.bodies(count), batch):
                 ingest.accept(bodies, source=DEFAULT_SOURCE, at=now())
             started = time.perf_counter()
@@ -103,9 +103,9 @@ class Stage:
 
     def http(self, count: int, *, batch: int) -> float:
         """Post events in requests of `batch`, until the workers have booked the last one."""
-        bodies = [_request(events) for events in batches(self._supply.bodies(count), batch)]
+        bodies = [joined(events) for events in batches(self._supply.bodies(count), batch)]
         clients, url, key = self._clients, self._url, self._key
-        with _all_booked(count):
+        with all_booked(count):
             started = time.perf_counter()
             clients.post(url, key, bodies)
             wait_until_booked()
@@ -127,7 +127,8 @@ def wait_until_booked() -> None:
 
 
 @contextmanager
-def _all_booked(count: int) -> Iterator[None]:
+def all_booked(count: int) -> Iterator[None]:
+    """Wait at the end until so many new events are lines; raise unless it is these and no more."""
     before = CostEvent.objects.count()
     yield
     drain.drain(at=now(), seconds=PATIENCE_SECONDS)
@@ -137,5 +138,6 @@ def _all_booked(count: int) -> Iterator[None]:
         raise RuntimeError(f"{count} events were sent, but {booked} lines were booked.")
 
 
-def _request(events: Sequence[bytes]) -> bytes:
+def joined(events: Sequence[bytes]) -> bytes:
+    """The body of one request that brings them all."""
     return events[0] if len(events) == 1 else b'{"events":[%b]}' % b",".join(events)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import Self
 
 from bench.callers import Service
@@ -18,16 +19,20 @@ Start = Callable[[], AbstractContextManager[processes.AppProcess]]
 
 
 class Fleet:
-    """Web servers join the service when they answer, and leave it before they are asked to end."""
+    """Web servers join the service when they answer, and leave it before they are asked to end.
 
-    def __init__(self, service: Service) -> None:
+    All count into the folder `metrics`, where there is one, as they do with `make up`.
+    """
+
+    def __init__(self, service: Service, *, metrics: Path | None = None) -> None:
         self._service = service
+        extra = {"PROMETHEUS_MULTIPROC_DIR": str(metrics)} if metrics else {}
         self._kinds: dict[str, Start] = {
-            "web": partial(processes.web, 2),
-            "worker": partial(processes.worker_of, (BOOKING,), 2),
-            "watcher": partial(processes.worker_of, (WATCHING,), 2),
-            "teller": partial(processes.worker_of, (TELLING,), 3),
-            "beat": processes.beat,
+            "web": partial(processes.web, 2, **extra),
+            "worker": partial(processes.worker_of, (BOOKING,), 2, extra),
+            "watcher": partial(processes.worker_of, (WATCHING,), 2, extra),
+            "teller": partial(processes.worker_of, (TELLING,), 3, extra),
+            "beat": partial(processes.beat, **extra),
         }
         self._running: dict[str, tuple[ExitStack, processes.AppProcess]] = {}
         self._next = cycle(self._kinds)

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from urllib.parse import urlsplit
 
 from bench.rounds import quantile
@@ -68,21 +69,42 @@ def milliseconds(count: int, ask: Ask) -> list[float]:
 
 
 def p99_at(rate: float, count: int, askers: Sequence[Ask]) -> float:
-    """Open loop at `rate` calls a second: milliseconds from the moment at which a call was due to its answer."""
-    started = time.perf_counter() + 0.1
+    """Open loop at `rate` calls a second: the 99th percentile of `milliseconds_at`."""
+    return quantile(milliseconds_at(rate, count, askers), 0.99)
+
+
+def milliseconds_at(
+    rate: float,
+    count: int,
+    askers: Sequence[Ask],
+    *,
+    begin: Callable[[], object] = lambda: None,
+    end: Callable[[], object] = lambda: None,
+) -> list[float]:
+    """Open loop at `rate` calls a second: how long each took from the moment at which it was due to its answer.
+
+    In the order of the askers. Each has a thread of its own, which calls `begin` before anybody looks at the clock, and
+    `end` at its end.
+    """
+    ready = Barrier(len(askers))
 
     def work(place: int) -> list[float]:
         taken = []
-        for number in range(place, count, len(askers)):
-            due = started + number / rate
-            time.sleep(max(0.0, due - time.perf_counter()))
-            askers[place](number)
-            taken.append(time.perf_counter() - due)
+        try:
+            begin()
+            ready.wait(TIMEOUT_SECONDS)
+            started = time.perf_counter() + 0.1
+            for number in range(place, count, len(askers)):
+                due = started + number / rate
+                time.sleep(max(0.0, due - time.perf_counter()))
+                askers[place](number)
+                taken.append((time.perf_counter() - due) * 1000)
+        finally:
+            end()
         return taken
 
     with ThreadPoolExecutor(len(askers)) as pool:
-        found = [seconds for part in pool.map(work, range(len(askers))) for seconds in part]
-    return quantile(found, 0.99) * 1000
+        return [taken for part in pool.map(work, range(len(askers))) for taken in part]
 
 
 def _length(head: bytes) -> int:

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bench.report import table
-from bench.rounds import Contest, Trial, measure, quantile, shown
+from bench.rounds import Contest, Shared, Trial, measure, quantile, shown
 from bench.workload import MODELS, OPERATIONS, PERSONAS, Workload, generated_tokens
 from costs.booking import book
 from costs.events import completed, encode, parse
@@ -50,6 +51,26 @@ def test_figures_and_yardstick_take_turns() -> None:
     measure(contest, runs=2, scale=1, tell=lambda text: None)
 
     assert turns == ["a", "b"] * 3, "one warm-up and two rounds"
+
+
+def test_a_ratio_may_be_taken_to_another_figure_of_the_contest() -> None:
+    quiet, loaded = trial("quiet", [1, 10, 20]), replace(trial("loaded", [1, 30, 30]), beside="quiet")
+    contest = Contest(trial("plain", [1, 1, 1]), [quiet, loaded, trial("other", [1, 1, 1])])
+
+    plain, yardstick, figure = measure(contest.only(["loaded"]), runs=2, scale=1, tell=lambda text: None)
+
+    assert (plain.name, yardstick.name, yardstick.ratio) == ("plain", "quiet", None)
+    assert (figure.yardstick, figure.ratio) == ("quiet", 2.25)
+
+
+def test_one_measurement_gives_each_figure_one_reading() -> None:
+    counts: list[int] = []
+    shared = Shared(lambda count: counts.append(count) or len(counts))  # type: ignore[func-returns-value]
+
+    taken = [shared.take(name, 10) for name in ("p95", "p50", "p95", "p50", "p50")]
+
+    assert taken == [1, 1, 2, 2, 3]
+    assert shared.take("p95", 20) == 4, "another count is another measurement"
 
 
 def test_the_95th_percentile_is_a_reading_that_one_in_twenty_exceeds() -> None:
@@ -113,6 +134,8 @@ def test_a_tiny_run_measures_everything_and_leaves_a_file(tmp_path: Path) -> Non
     assert figures["ingest_batch"]["yardstick"] == "naive_celery_orm"
     assert figures["detect_to_alert_p95"]["unit"] == "s"
     assert figures["detect_to_alert_p50"]["value"] <= figures["detect_to_alert_p95"]["value"] < 30
+    assert figures["load_queries"]["yardstick"] == "specified_queries"
+    assert figures["summary_loaded_p95"]["yardstick"] == "summary_quiet_p95"
     assert all(figure["value"] > 0 for figure in figures.values())
 
 

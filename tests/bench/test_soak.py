@@ -1,6 +1,7 @@
 """The steady load: what it allows, how its callers choose a server, and one tiny run with restarts."""
 
 import json
+import os
 import subprocess
 import sys
 from itertools import islice
@@ -9,11 +10,17 @@ from pathlib import Path
 import pytest
 
 from bench.callers import Service, Told
-from bench.soak import Finding
+from bench.soak import Finding, of_caches
 from finops_project.local.home import SOURCE
 
 RUN_SECONDS = 200
 PROMISED = {"answered", "events lost", "events booked twice", "processor, idle", "database connections, typical"}
+PROMISED |= {"cache hits, price", "cache hits, configuration", "cache hits, key"}
+COUNT = """
+from costs.caches import KEYS, PRICES
+PRICES.count(hits={hits}, misses=1)
+KEYS.count(hits=2, misses=2)
+"""
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,21 @@ def test_an_answer_that_did_not_come_counts_against_all_calls() -> None:
     told.add(other)
 
     assert told.answered_percent == pytest.approx(99.9)
+
+
+def test_cache_hits_are_those_of_all_processes_beside_what_is_specified(tmp_path: Path) -> None:
+    for hits in (3, 5):
+        count_in_a_process_of_its_own(hits, tmp_path)
+
+    shares = {found.name: (found.value, found.allowed, found.is_kept) for found in of_caches(tmp_path)}
+
+    assert [shares[f"cache hits, {cache}"] for cache in ("price", "key")] == [(80, 85, False), (50, None, True)]
+    assert "cache hits, configuration" not in shares, "nobody asked for it"
+
+
+def count_in_a_process_of_its_own(hits: int, folder: Path) -> None:
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    subprocess.run([sys.executable, "-c", COUNT.format(hits=hits)], cwd=SOURCE, env=environment, check=True)
 
 
 @pytest.mark.slow
