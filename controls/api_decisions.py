@@ -34,7 +34,7 @@ NO_ANSWER = (OperationalError, InterfaceError, Busy)
 class DecisionView(LeanView):
     required_scope = Scope.DECISIONS_WRITE
 
-    def answer(self, request: HttpRequest) -> HttpResponse:
+    def answer(self, request: HttpRequest, **names: str) -> HttpResponse:
         return json_response(_rendered(_decided(request)))
 
     @extend_schema(**documentation_decisions.DECIDE)

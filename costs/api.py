@@ -35,6 +35,7 @@ BREAKDOWN_PARAMETERS = ("start_date", "end_date", "timezone", "persona_id", "gro
 REQUIRED_PARAMETERS = ("start_date", "end_date")
 # A view runs in nobody's transaction, so what it accepts needs no connection of its own.
 OUTSIDE_TRANSACTIONS = DEFAULT_DB_ALIAS
+UNKNOWN_POST = "No cost of a post {!r} is known."
 
 
 class KeyedView(APIView):
@@ -49,15 +50,17 @@ class KeyedView(APIView):
 
 
 class LeanView(KeyedView):
-    """Its POST is sent all the time, and REST framework alone would take longer than Postgres: `answer` reads key and
-    body itself. Its schema, its errors and its scope are those of all others.
+    """One method of it is asked all the time, and REST framework alone would take longer than Postgres: `answer` reads
+    key and body itself. Its schema, its errors and its scope are those of all others.
     """
 
+    lean_methods: tuple[str, ...] = ("POST",)
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method != "POST":
+        if request.method not in self.lean_methods:
             return super().dispatch(request, *args, **kwargs)
         try:
-            return self.answer(request)
+            return self.answer(request, **kwargs)
         except Exception as error:
             # The same answers as REST framework gives; what is our own fault goes on to Django's handler.
             # No name here may hold the error: it holds this frame, and with it the body until the collector comes.
@@ -66,8 +69,8 @@ class LeanView(KeyedView):
                 raise
             return response
 
-    def answer(self, request: HttpRequest) -> HttpResponse:
-        """Raises what `problem_of` knows."""
+    def answer(self, request: HttpRequest, **names: str) -> HttpResponse:
+        """`names` are those of the path. Raises what `problem_of` knows."""
         raise NotImplementedError
 
 
@@ -82,7 +85,7 @@ class EventsView(LeanView):
         """
         raise AssertionError("dispatch answers")
 
-    def answer(self, request: HttpRequest) -> HttpResponse:
+    def answer(self, request: HttpRequest, **names: str) -> HttpResponse:
         key = auth.require(request, self.required_scope)
         body = body_of(request)
         events = events_in(body)
@@ -135,15 +138,23 @@ class PostView(KeyedView):
         found = attribution.post_breakdown(
             post_id, personas=self.key_of(request).visible_personas, cursor=request.query_params.get("cursor")
         )
-        return _found(found, f"No cost of a post {post_id!r} is known.")
+        return _found(found, UNKNOWN_POST.format(post_id))
 
 
-class PostSummaryView(KeyedView):
+class PostSummaryView(LeanView):
+    lean_methods = ("GET", "HEAD")
+
     @extend_schema(**documentation.POST_SUMMARY)
     def get(self, request: Request, post_id: str) -> Response:
         """A post at a glance, judged by the target and the alert threshold."""
-        found = attribution.post_summary(post_id, personas=self.key_of(request).visible_personas)
-        return _found(found, f"No cost of a post {post_id!r} is known.")
+        raise AssertionError("dispatch answers")
+
+    def answer(self, request: HttpRequest, **names: str) -> HttpResponse:
+        key, post_id = auth.require(request, self.required_scope), names["post_id"]
+        found = attribution.post_summary(post_id, personas=key.visible_personas)
+        if found is None:
+            raise Problem(404, UNKNOWN_POST.format(post_id))
+        return json_response(found)
 
 
 class ExplainView(KeyedView):

@@ -14,6 +14,7 @@ from django.db import connection
 
 from costs.booking import ADJUSTMENT, CHARGE, Line
 from costs.models import KnownOperation
+from costs.straight import quoted
 
 Key = tuple[Any, ...]
 OPERATIONS_LOCK = 2_400_001
@@ -198,19 +199,11 @@ def _upsert(table: Table, sums: dict[Key, Sums], newest: dict[Key, datetime]) ->
 
 
 def _array(kind: str, column: Sequence[Any]) -> str:
-    """A column as an array literal. psycopg would bind a list too, but look at every item twice by regular expression.
-
-    Numbers and times need no quotes, and names come again and again.
-    """
+    """A column as an array literal: numbers and times need no quotes, and names come again and again."""
     if kind == "text":
-        quoted = {name: _quoted(name) for name in set(column)}
-        return f"{{{','.join([quoted[name] for name in column])}}}"
+        spelled = {name: quoted(name) for name in set(column)}
+        return f"{{{','.join([spelled[name] for name in column])}}}"
     return f"{{{','.join(map(str, column))}}}"
-
-
-def _quoted(name: str) -> str:
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _newest(newest: dict[Key, datetime], key: Key) -> tuple[datetime, ...]:

@@ -26,8 +26,8 @@ class PolledConnection(psycopg.Connection[Any]):
             return self.cursor()
         return super().execute(query, *args, **kwargs)
 
-    def ask(self, name: bytes, statement: bytes, values: Sequence[bytes], *, prepare: bool) -> list[bytes | None]:
-        """The one row of a statement with $1, $2, …; values and columns as the server writes them in text.
+    def ask(self, name: bytes, statement: bytes, values: Sequence[Any], *, prepare: bool) -> list[bytes | None]:
+        """The one row of a statement with $1, $2, …; values and columns as the server writes them in text, or None.
 
         For statements that are asked all the time: cursors, adapters and loaders take longer than Postgres.
         """

@@ -1,10 +1,10 @@
-"""A function of Postgres, called over a connection straight from the pool.
+"""Statements that are asked all the time, over a connection straight from the pool.
 
-For what is called all the time: to dress a connection up as Django's, and a cursor around it, takes longer than the
-function does. Where there is no pool, or a transaction is under way, it is called over Django's connection.
+To dress a connection up as Django's, and a cursor around it, takes longer than they do. Where there is no pool, or a
+transaction is under way, they go over Django's connection.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,29 +13,28 @@ from django.db import connections
 
 from costs.polled import PolledConnection
 
-TRUE = b"t"
+Sent = str | bytes | None
 
 
-class Function:
-    """`types` are those of its arguments; it returns a boolean."""
+class Statement:
+    """SQL of one row of texts; each {} in it is a value, in order, and `types` are theirs."""
 
-    def __init__(self, name: str, types: Sequence[str]) -> None:
+    def __init__(self, name: str, sql: str, *types: str) -> None:
         self._name = name.encode()
-        arguments = ", ".join(f"${place}::{kind}" for place, kind in enumerate(types, 1))
-        self._straight = f"SELECT {name}({arguments})".encode()
-        self._by_cursor = f"SELECT {name}({', '.join(f'%s::{kind}' for kind in types)})"
+        self._straight = sql.format(*(f"${place}::{kind}" for place, kind in enumerate(types, 1))).encode()
+        self._by_cursor = sql.format(*(f"%s::{kind}" for kind in types))
 
-    def is_true(self, values: Sequence[str | bytes], *, using: str) -> bool:
+    def row(self, values: Sequence[Sent], *, using: str) -> tuple[str | None, ...]:
         """Raises the errors that Django's cursors raise."""
         connection: Any = connections[using]
         if connection.in_atomic_block or connection.pool is None:
             with connection.cursor() as cursor:
                 cursor.execute(self._by_cursor, values)
-                return bool(cursor.fetchone()[0])
+                return tuple(cursor.fetchone())
         sent = [_written(value) for value in values]
         with connection.wrap_database_errors, _taken(connection) as asked:
-            (answer,) = asked.ask(self._name, self._straight, sent, prepare=not settings.FINOPS_PGBOUNCER)
-        return bool(answer == TRUE)
+            row = asked.ask(self._name, self._straight, sent, prepare=not settings.FINOPS_PGBOUNCER)
+        return tuple(None if text is None else text.decode() for text in row)
 
 
 @contextmanager
@@ -49,6 +48,19 @@ def _taken(connection: Any) -> Iterator[PolledConnection]:
         yield taken
 
 
-def _written(value: str | bytes) -> bytes:
+def text_array(names: Iterable[str]) -> str:
+    """As an array literal. psycopg would bind a list too, but look at every item twice by regular expression."""
+    return f"{{{','.join(map(quoted, names))}}}"
+
+
+def quoted(name: str) -> str:
+    """As an item of an array literal."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _written(value: Sent) -> bytes | None:
     """As Postgres reads it from text."""
+    if value is None:
+        return None
     return value.encode() if isinstance(value, str) else b"\\x" + value.hex().encode()

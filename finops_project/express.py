@@ -1,14 +1,14 @@
-"""What is sent all the time goes past Django's handler, and all but decisions never take all of a process's threads.
+"""What is asked all the time goes past Django's handler, and all but decisions never take all of a process's threads.
 
-A decision takes Postgres half a millisecond, an event less; Django's handler, sessions, messages, CSRF and the counting
-of requests by django-prometheus would take longer, around every paid call. And while Postgres hangs, a decision is
-still due within a second: some threads stay free for it.
+A decision takes Postgres half a millisecond, an event or a post's summary less; Django's handler, sessions, messages,
+CSRF and the counting of requests by django-prometheus would take longer. And while Postgres hangs, a decision is still
+due within a second: some threads stay free for it.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -20,10 +20,10 @@ from django.http.response import HttpResponseBase
 
 from controls import postgres
 from controls.api_decisions import DecisionView
-from costs.api import EventsView
+from costs.api import EventsView, PostSummaryView
 from costs.problems import RETRY_SECONDS, Problem, bad_request, server_error
 from finops_project import access
-from finops_project.metrics.operations import DECISION, EVENTS, observe
+from finops_project.metrics.operations import DECISION, EVENTS, SUMMARY, observe
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 HEALTH = "/health"
 # Whoever hears 503 sends the process no decisions either: so it never stands behind what the lanes are full of.
 READY = "/ready"
+# Around the post of a summary.
+POST, OF_POST = "/costs/post/", "/summary"
 # Of the 64 threads of a web process: so many serve what is no decision, so many of those wait for one that does, and
 # the rest are always there for decisions.
 LANES = 8
@@ -91,50 +93,62 @@ SHARED = Lanes(LANES, WAITING)
 
 
 class Way(NamedTuple):
-    """Without lanes it never waits for a thread; what `is_quiet` gets a line only if it failed or took long."""
+    """Without lanes it never waits for a thread; what `is_quiet` gets a line only if it failed or took long.
 
-    view: Callable[[HttpRequest], HttpResponseBase]
+    `route` is as in urls.py, for what is logged.
+    """
+
+    route: str
+    view: Callable[..., HttpResponseBase]
     operation: str
     lanes: Lanes | None
-    is_quiet: bool
+    is_quiet: bool = False
 
 
 class ExpressLane:
-    """WSGI: answers some POSTs itself, and hands everything else to the application."""
+    """WSGI: answers what is asked for all the time itself, and hands everything else to the application."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
         self.ways = {
-            "/controls/decision": Way(DecisionView.as_view(), DECISION, None, is_quiet=True),
-            "/costs/events": Way(EventsView.as_view(), EVENTS, SHARED, is_quiet=False),
+            ("POST", "/controls/decision"): Way(
+                "controls/decision", DecisionView.as_view(), DECISION, None, is_quiet=True
+            ),
+            ("POST", "/costs/events"): Way("costs/events", EventsView.as_view(), EVENTS, SHARED),
         }
+        self.summary = Way("costs/post/<path:post_id>/summary", PostSummaryView.as_view(), SUMMARY, SHARED)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        way = self.ways.get(environ["PATH_INFO"])
-        if way is None or environ["REQUEST_METHOD"] != "POST":
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        way = self.summary if method == "GET" and _is_summary(path) else self.ways.get((method, path))
+        if way is None:
             return self._application(environ, start_response)
         started, request_id = time.perf_counter(), access.begin(environ.get("HTTP_X_REQUEST_ID"))
         request = WSGIRequest(environ)
-        response = _answer(way, request)
+        names = {"post_id": request.path_info[len(POST) : -len(OF_POST)]} if way is self.summary else {}
+        response = _answer(way, request, names)
         seconds = time.perf_counter() - started
         observe(way.operation, seconds, is_error=response.status_code >= 500)
         if not way.is_quiet or access.is_worth_a_line(response.status_code, seconds):
-            route = environ["PATH_INFO"].lstrip("/")
-            access.tell("POST", route, response.status_code, seconds, **access.who(request))
+            access.tell(method, way.route, response.status_code, seconds, **access.who(request), **names)
         headers = [*response.items(), (access.HEADER, request_id)]
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         return [response.content]
 
 
-def _answer(way: Way, request: HttpRequest) -> HttpResponse:
+def _is_summary(path: str) -> bool:
+    return path.startswith(POST) and path.endswith(OF_POST) and len(path) > len(POST) + len(OF_POST)
+
+
+def _answer(way: Way, request: HttpRequest, names: Mapping[str, str]) -> HttpResponse:
     if way.lanes is None:
-        return _answer_of(way, request)
+        return _answer_of(way, request, names)
     if not way.lanes.enter():
         return _turned_away()
     # The host's name is checked and connections are looked after as Django's middleware and handler do it.
     try:
         request.get_host()
-        return _answer_of(way, request)
+        return _answer_of(way, request, names)
     except DisallowedHost as error:
         return bad_request(request, error)
     finally:
@@ -142,9 +156,9 @@ def _answer(way: Way, request: HttpRequest) -> HttpResponse:
         way.lanes.leave()
 
 
-def _answer_of(way: Way, request: HttpRequest) -> HttpResponse:
+def _answer_of(way: Way, request: HttpRequest, names: Mapping[str, str]) -> HttpResponse:
     try:
-        return cast(HttpResponse, way.view(request))
+        return cast(HttpResponse, way.view(request, **names))
     except Exception:
         log.exception("%s failed", way.operation)
         return server_error(request)

@@ -21,7 +21,7 @@ LATENCY = Histogram(
 )
 ERRORS = Counter("finops_operation_errors_total", "Operations that failed by our own fault.", ["operation"])
 # The names of their routes.
-DECISION, EVENTS = "decision", "events"
+DECISION, EVENTS, SUMMARY = "decision", "events", "post-summary"
 ADMIN, API, UNKNOWN = "admin", "api", "unknown"
 # Asked all the time by machines, and no work, like the files of pages: they would hide what takes long.
 UNMEASURED = frozenset({"/health", "/ready", "/metrics"})

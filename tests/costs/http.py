@@ -13,6 +13,7 @@ class Caller:
     """Calls with one API key; without one, as a stranger."""
 
     def __init__(self, secret: str | None = None) -> None:
+        self.secret = secret
         self._headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         # As for a real client, a fault of the service is an answer and not an exception.
         self._client = Client(raise_request_exception=False)

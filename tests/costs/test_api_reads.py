@@ -1,11 +1,16 @@
 """Reading over HTTP: exact numbers, half-open periods, and nothing of anybody else."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
+from django.test import RequestFactory
 
 from costs.rendering import encode
+from finops_project.express import ExpressLane
 from tests.costs.conftest import Ledger, amount_event, usage_event
 from tests.costs.http import Caller
 
@@ -51,6 +56,19 @@ class TestPosts:
 
         assert status == 404
         assert problem["detail"]
+
+    # The lane looks after connections itself, and would end the one of a test's transaction.
+    @pytest.mark.django_db(transaction=True)
+    def test_a_summary_is_the_same_on_the_express_lane(self, caller: Caller, ledger: Ledger) -> None:
+        known = ["a/b c", "ü", "%"]
+        ledger.record([amount_event("0.5", post_id=post_id) for post_id in known])
+        paths = [f"/costs/post/{quote(post_id)}/summary" for post_id in [*known, "nobody", "bro\0ken"]]
+        asked = [(path, Caller(secret)) for path in paths for secret in (caller.secret, "nobody's", None)]
+
+        answers = [on_the_express_lane(path, each.secret) for path, each in asked]
+
+        assert answers == [each.get(path) for path, each in asked]
+        assert [status for status, _ in answers] == [200, 401, 401] * len(known) + [404, 401, 401] * 2
 
     def test_a_cursor_that_no_answer_gave_is_refused(self, caller: Caller, ledger: Ledger) -> None:
         ledger.record([amount_event("1", post_id="p")])
@@ -138,3 +156,13 @@ class TestForeignPersonas:
         _, asked = mine.get("/costs/breakdown", start_date="2026-11-24", end_date="2026-11-24", persona_id="yours")
 
         assert (body["total_cost"], body["groups"], asked["total_cost"]) == (0, [], 0)
+
+
+def on_the_express_lane(path: str, secret: str | None) -> tuple[int, Any]:
+    """What is answered before Django's handler sees the request."""
+    lane, statuses = ExpressLane(lambda environ, start: pytest.fail("it went on to Django")), list[str]()
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    # As a web server says it, and Django's own request no more.
+    environ = RequestFactory().get(path, headers=headers).environ | {"PATH_INFO": unquote(path, "latin-1")}
+    body = b"".join(lane(environ, lambda status, *_: statuses.append(status)))  # type: ignore[arg-type]
+    return int(statuses[0].split()[0]), json.loads(body, parse_float=Decimal)

@@ -1,4 +1,4 @@
-"""A function that is called straight from the pool answers as it does over Django's connection."""
+"""A statement that goes straight from the pool is answered as it is over Django's connection."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -9,14 +9,15 @@ from psycopg_pool import ConnectionPool
 
 from costs import straight
 from costs.polled import PolledConnection
-from costs.straight import Function
+from costs.straight import Statement, text_array
 from tests.costs.test_polled import parameters
 
 pytestmark = pytest.mark.django_db
 
-STARTS_WITH = Function("starts_with", ("text", "text"))
-IS_EQUAL = Function("byteaeq", ("bytea", "bytea"))
-CANCELS = Function("pg_terminate_backend", ("int",))
+STARTS_WITH = Statement("starts", "SELECT starts_with({}, {})::text", "text", "text")
+IS_EQUAL = Statement("equal", "SELECT ({} = {})::text, {}::text", "bytea", "bytea", "text")
+ENDS = Statement("ends", "SELECT pg_terminate_backend({})::text", "int")
+NAMES = Statement("names", "SELECT array_to_string({}, ' | ')", "text[]")
 
 
 @pytest.fixture
@@ -33,14 +34,19 @@ def pooled(monkeypatch: pytest.MonkeyPatch) -> Iterator[ConnectionPool[PolledCon
 
 @pytest.mark.usefixtures("pooled")
 @pytest.mark.parametrize("using", ["web", "default"])
-class TestAFunction:
+class TestAStatement:
     def test_says_yes_and_no(self, using: str) -> None:
-        asked = [STARTS_WITH.is_true(["naïve", text], using=using) for text in ("naï", "b")]
+        asked = [STARTS_WITH.row(["naïve", text], using=using) for text in ("naï", "b")]
 
-        assert asked == [True, False]
+        assert asked == [("true",), ("false",)]
 
-    def test_hears_bytes_as_they_are(self, using: str) -> None:
-        assert IS_EQUAL.is_true([b"\x00\xff'\\", b"\x00\xff'\\"], using=using)
+    def test_hears_bytes_and_nothing_as_they_are(self, using: str) -> None:
+        assert IS_EQUAL.row([b"\x00\xff'\\", b"\x00\xff'\\", None], using=using) == ("true", None)
+
+    def test_hears_names_whatever_is_in_them(self, using: str) -> None:
+        names = ["a,b", 'say "x"', "back\\slash", "{}", "", "NULL", "ü"]
+
+        assert NAMES.row([text_array(names)], using=using) == (" | ".join(names),)
 
 
 def test_what_cannot_be_carried_out_raises_djangos_error(pooled: ConnectionPool[PolledConnection]) -> None:
@@ -48,11 +54,11 @@ def test_what_cannot_be_carried_out_raises_djangos_error(pooled: ConnectionPool[
         pid = str(held.info.backend_pid)
 
     with pytest.raises(OperationalError):
-        CANCELS.is_true([pid], using="web")
+        ENDS.row([pid], using="web")
 
 
 def test_who_holds_a_connection_takes_no_other(pooled: ConnectionPool[PolledConnection]) -> None:
     with pooled.connection() as held:
         straight.connections["web"].connection = held  # type: ignore[attr-defined]
 
-        assert STARTS_WITH.is_true(["only", "on"], using="web")
+        assert STARTS_WITH.row(["only", "on"], using="web") == ("true",)

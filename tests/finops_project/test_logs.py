@@ -455,9 +455,8 @@ class TestADecision:
     def ask(self, status: int = 200, sent: str = "") -> dict[str, str]:
         """The headers of the express lane's answer to a decision that came out like this."""
         lane, headers = ExpressLane(lambda environ, start: []), {}
-        lane.ways["/controls/decision"] = lane.ways["/controls/decision"]._replace(
-            view=lambda request: HttpResponse(status=status)
-        )
+        way = ("POST", "/controls/decision")
+        lane.ways[way] = lane.ways[way]._replace(view=lambda request: HttpResponse(status=status))
         environ = {"PATH_INFO": "/controls/decision", "REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO()}
         if sent:
             environ["HTTP_X_REQUEST_ID"] = sent
