@@ -105,8 +105,8 @@ def _connection(url: str = DATABASE_URL) -> dict[str, Any]:
     pooled = FINOPS_ROLE == "web"
     if pooled:
         # Without Postgres a request hears so after 2 seconds; by default the pauses between new tries double each time.
-        # What a burst opened is closed again, one every ten seconds in which it was too many.
-        life = {"timeout": 2, "reconnect_timeout": 1, "max_idle": 10, "connection_class": PolledConnection}
+        # What a burst opened is closed again, one every three seconds in which it was too many.
+        life = {"timeout": 2, "reconnect_timeout": 1, "max_idle": 3, "connection_class": PolledConnection}
         options["pool"] = {"min_size": FINOPS_DB_POOL_MIN, "max_size": FINOPS_DB_POOL_MAX, **life}
     entry = database(url, role=FINOPS_ROLE, options=options)
     entry["CONN_MAX_AGE"] = 0 if pooled else None
