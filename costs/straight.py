@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
+from django.db import DataError, connections
 
 from costs.polled import PolledConnection
 
@@ -63,4 +63,9 @@ def _written(value: Sent) -> bytes | None:
     """As Postgres reads it from text."""
     if value is None:
         return None
-    return value.encode() if isinstance(value, str) else b"\\x" + value.hex().encode()
+    if isinstance(value, bytes):
+        return b"\\x" + value.hex().encode()
+    if "\0" in value:
+        # libpq would take what stands before it for all of it.
+        raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    return value.encode()

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 SHORTEST_SECRET = 50
+# Those that can be asked how they are (costs/broker.py); Celery knows more.
+BROKERS = ("redis", "rediss", "amqp", "amqps")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -55,6 +57,12 @@ class Environment:
         if value not in allowed:
             raise ImproperlyConfigured(f"{name} must be one of {', '.join(sorted(allowed))}, not {value!r}.")
         return value
+
+    def broker(self, name: str, default: str = "") -> str:
+        url = self.text(name, default)
+        if url and url.partition("://")[0] not in BROKERS:
+            raise ImproperlyConfigured(f"{name} must begin with one of {', '.join(BROKERS)} and ://.")
+        return url
 
     def words(self, name: str, default: str) -> list[str]:
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]

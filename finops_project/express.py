@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
@@ -120,7 +121,9 @@ class ExpressLane:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        way = self.summary if method == "GET" and _is_summary(path) else self.ways.get((method, path))
+        way = self.ways.get((method, path))
+        if method == "GET" and _is_summary(path) and not _is_sent_to_https(environ):
+            way = self.summary
         if way is None:
             return self._application(environ, start_response)
         started, request_id = time.perf_counter(), access.begin(environ.get("HTTP_X_REQUEST_ID"))
@@ -138,6 +141,11 @@ class ExpressLane:
 
 def _is_summary(path: str) -> bool:
     return path.startswith(POST) and path.endswith(OF_POST) and len(path) > len(POST) + len(OF_POST)
+
+
+def _is_sent_to_https(environ: WSGIEnvironment) -> bool:
+    # Django's request spells the path anew in what it is made of.
+    return settings.SECURE_SSL_REDIRECT and not WSGIRequest({**environ}).is_secure()
 
 
 def _answer(way: Way, request: HttpRequest, names: Mapping[str, str]) -> HttpResponse:

@@ -84,8 +84,8 @@ TEMPLATES = [
 DATABASE_URL = env.text("DATABASE_URL", "postgresql://finops@127.0.0.1:5432/finops")
 DATABASE_REPLICA_URL = env.text("DATABASE_REPLICA_URL")
 FINOPS_DB_POOL_MIN = env.integer("FINOPS_DB_POOL_MIN", 1)
-# Half of the requests that a web process serves at once (finops_project/express.py): most of them wait for each other's
-# turn in Python, and more connections than a server has processors make nothing faster.
+# Half of the requests that a web process serves at once (finops_project/express.py), so that two of them stay below
+# twenty with workers and decisions. Who asks many slow reports at once raises it: events wait two seconds behind them.
 FINOPS_DB_POOL_MAX = env.integer("FINOPS_DB_POOL_MAX", 4, least=1)
 # Four of one server are as fast as it gets, and web has two processes.
 FINOPS_DECISION_POOL = env.integer("FINOPS_DECISION_POOL", 2 if FINOPS_ROLE == "web" else 4, least=1)
@@ -206,7 +206,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Celery: the broker carries nudges, never money; so it may lose everything at any moment.
-CELERY_BROKER_URL = env.text("FINOPS_BROKER_URL") or env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+CELERY_BROKER_URL = env.broker("FINOPS_BROKER_URL") or env.broker("REDIS_URL", "redis://127.0.0.1:6379/0")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -217,11 +217,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 25,
 }
 if CELERY_BROKER_URL.startswith("amqp"):
-    # The same for RabbitMQ. Who consumes waits without an end, and notices by heartbeats that nobody is there any more.
+    # The same for RabbitMQ. Who consumes waits without an end, and a worker notices by heartbeats that nobody is there.
     CELERY_BROKER_CONNECTION_TIMEOUT = 1
     CELERY_BROKER_HEARTBEAT = 10
     CELERY_BROKER_TRANSPORT_OPTIONS = (
-        {} if FINOPS_ROLE in {"worker", "flower"} else {"read_timeout": 1, "write_timeout": 1}
+        {"write_timeout": 5} if FINOPS_ROLE in {"worker", "flower"} else {"read_timeout": 1, "write_timeout": 1}
     )
     # Beat keeps one channel for ever, and only a second try opens a new one after RabbitMQ was away. Others have pools.
     CELERY_TASK_PUBLISH_RETRY = FINOPS_ROLE == "beat"

@@ -114,6 +114,6 @@ def _own(server: Server | None, variable: str) -> Server:
 
 @pytest.fixture
 def stalls() -> Iterator[Stalls]:
-    """How long the machine stood still during this test; added to what a promise allows."""
+    """How long this process stood still during the test; added to what a promise allows."""
     with Stalls() as found:
         yield found

@@ -1,4 +1,4 @@
-"""How long the machine itself stood still: what no promise about seconds can be held to.
+"""How long the machine let this process stand still: what no promise about seconds can be held to.
 
 with Stalls() as stalls:
     answers = ask_for(4.0, client)

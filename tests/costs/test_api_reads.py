@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 from django.test import RequestFactory
+from pytest_django import Settings
 
 from costs.rendering import encode
 from finops_project.express import ExpressLane
@@ -69,6 +70,18 @@ class TestPosts:
 
         assert answers == [each.get(path) for path, each in asked]
         assert [status for status, _ in answers] == [200, 401, 401] * len(known) + [404, 401, 401] * 2
+
+    @pytest.mark.parametrize(("sent", "is_answered"), [("http", False), ("https", True)])
+    def test_plain_http_is_left_to_django_where_it_is_sent_on_to_https(
+        self, settings: Settings, sent: str, is_answered: bool
+    ) -> None:
+        settings.SECURE_SSL_REDIRECT, settings.SECURE_PROXY_SSL_HEADER = True, ("HTTP_X_FORWARDED_PROTO", "https")
+        request, left = RequestFactory().get("/costs/post/p/summary", headers={"X-Forwarded-Proto": sent}), list[str]()
+        lane = ExpressLane(lambda environ, start: [left.append(environ["PATH_INFO"]) or b""])  # type: ignore[func-returns-value]
+
+        lane(request.environ, lambda status, *_: None)  # type: ignore[arg-type]
+
+        assert left == ([] if is_answered else ["/costs/post/p/summary"])
 
     def test_a_cursor_that_no_answer_gave_is_refused(self, caller: Caller, ledger: Ledger) -> None:
         ledger.record([amount_event("1", post_id="p")])

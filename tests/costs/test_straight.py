@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 from psycopg_pool import ConnectionPool
 
 from costs import straight
@@ -47,6 +47,13 @@ class TestAStatement:
         names = ["a,b", 'say "x"', "back\\slash", "{}", "", "NULL", "ü"]
 
         assert NAMES.row([text_array(names)], using=using) == (" | ".join(names),)
+
+
+@pytest.mark.parametrize("using", ["web", "default"])
+@pytest.mark.usefixtures("pooled")
+def test_a_text_that_postgres_cannot_keep_is_refused_and_not_cut(using: str) -> None:
+    with pytest.raises((DataError, ValueError)):
+        STARTS_WITH.row(["half\0of it", "half"], using=using)
 
 
 def test_what_cannot_be_carried_out_raises_djangos_error(pooled: ConnectionPool[PolledConnection]) -> None:

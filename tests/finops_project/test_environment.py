@@ -36,3 +36,14 @@ class TestSwitches:
     def test_anything_else_is_refused(self) -> None:
         with pytest.raises(ImproperlyConfigured, match="true or false"):
             Environment({"SWITCH": "maybe"}).switch("SWITCH", True)
+
+
+class TestBrokers:
+    @pytest.mark.parametrize("url", ["redis://a:1/0", "rediss://a", "amqp://a", "amqps://a", ""])
+    def test_redis_and_rabbitmq_are(self, url: str) -> None:
+        assert Environment({"BROKER": url}).broker("BROKER") == url
+
+    @pytest.mark.parametrize("url", ["sentinel://a:26379", "localhost:6379", "sqs://"])
+    def test_another_is_refused_without_showing_its_password(self, url: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match=r"^BROKER must begin with one of redis, [^/]*://\.$"):
+            Environment({"BROKER": url}).broker("BROKER")
