@@ -69,15 +69,17 @@ class Touched:
 def check_touched(at: datetime) -> int:
     """Look at what was booked since the last time; returns how many notes were dealt with."""
     started, done, most = time.monotonic(), 0, NOTES_AT_ONCE
-    looked_at = _look_at_spending_first(at)
+    looked_at = _look_at_all_spending(at) if _much_waits() else set[int]()
     while time.monotonic() - started < SECONDS:
         try:
             dealt_with = _deal_with(most, looked_at, at)
         except PASSING:
             raise
         except Exception:
-            # Alone, a note that cannot be looked at is dropped: it must not keep all others waiting for ever.
+            # Alone, a note that cannot be looked at is dropped: it must not keep all others waiting for ever. But not
+            # what was spent: if that cannot be looked at by itself either, this raises, and all notes stay.
             log.exception("looking at what was touched failed")
+            looked_at = looked_at or _look_at_all_spending(at)
             dealt_with = _drop_the_first() if most == 1 else 0
             most = 1
         else:
@@ -101,19 +103,20 @@ def _drop_the_first() -> int:
     return Touch.objects.filter(pk__in=first).delete()[0]
 
 
-def _look_at_spending_first(at: datetime) -> set[int]:
-    """Of all notes, where there is much in them: a spike does not wait behind ten thousand dear posts.
+def _much_waits() -> bool:
+    """Then what was spent comes first: a spike does not wait behind ten thousand dear posts."""
+    waiting = list(Touch.objects.values_list("posts__len", flat=True)[: NOTES_AT_ONCE + 1])
+    return len(waiting) > NOTES_AT_ONCE or sum(waiting) > FEW_POSTS
 
-    Returns which notes these are, for more are written meanwhile.
-    """
-    waiting = list(Touch.objects.values_list("pk", "newest", "personas", "posts__len"))
-    if len(waiting) <= NOTES_AT_ONCE and sum(posts for *_, posts in waiting) <= FEW_POSTS:
-        return set()
+
+def _look_at_all_spending(at: datetime) -> set[int]:
+    """Of all notes, whichever they stand in; returns which these are, for more are written meanwhile."""
     newest: dict[str, datetime] = {}
-    for _, used, personas, _ in waiting:
+    notes = list(Touch.objects.values_list("pk", "newest", "personas"))
+    for _, used, personas in notes:
         _note(newest, personas, used)
     _look_at_spending(_as_of(newest, at), at)
-    return {note for note, *_ in waiting}
+    return {note for note, *_ in notes}
 
 
 def _note(newest: dict[str, datetime], personas: Iterable[str], used: datetime) -> None:

@@ -18,6 +18,7 @@ from costs.caches import KEYS
 from costs.models import ApiKey
 from costs.models.keys import digest_of
 from costs.problems import Problem
+from costs.straight import give_back
 
 if TYPE_CHECKING:
     # views.py itself imports this module, by its name in the settings.
@@ -46,6 +47,7 @@ def key_of(secret: str, *, using: str = DEFAULT_DB_ALIAS) -> ApiKey | None:
         return known[1]
     KEYS.count(misses=1)
     found = ApiKey.objects.using(using).find(secret)
+    give_back(using)
     if len(_Recent.keys) >= CACHE_LIMIT:
         _Recent.keys.clear()
     _Recent.keys[digest] = (moment + CACHE_SECONDS, found)

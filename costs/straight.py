@@ -48,6 +48,13 @@ def _taken(connection: Any) -> Iterator[PolledConnection]:
         yield taken
 
 
+def give_back(using: str) -> None:
+    """Django's connection to its pool, before this thread waits for something else, as for a body that stalls."""
+    connection: Any = connections[using]
+    if connection.pool is not None and not connection.in_atomic_block:
+        connection.close()
+
+
 def text_array(names: Iterable[str]) -> str:
     """As an array literal. psycopg would bind a list too, but look at every item twice by regular expression."""
     return f"{{{','.join(map(quoted, names))}}}"
