@@ -153,7 +153,14 @@ def _answer(way: Way, request: HttpRequest, names: Mapping[str, str]) -> HttpRes
         return _answer_of(way, request, names)
     if not way.lanes.enter():
         return _turned_away()
-    # The host's name is checked and connections are looked after as Django's middleware and handler do it.
+    try:
+        return _looked_after(way, request, names)
+    finally:
+        way.lanes.leave()
+
+
+def _looked_after(way: Way, request: HttpRequest, names: Mapping[str, str]) -> HttpResponse:
+    """The host's name is checked and connections are looked after as Django's middleware and handler do it."""
     try:
         request.get_host()
         return _answer_of(way, request, names)
@@ -161,7 +168,6 @@ def _answer(way: Way, request: HttpRequest, names: Mapping[str, str]) -> HttpRes
         return bad_request(request, error)
     finally:
         close_old_connections()
-        way.lanes.leave()
 
 
 def _answer_of(way: Way, request: HttpRequest, names: Mapping[str, str]) -> HttpResponse:

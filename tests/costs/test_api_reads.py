@@ -71,6 +71,7 @@ class TestPosts:
         assert answers == [each.get(path) for path, each in asked]
         assert [status for status, _ in answers] == [200, 401, 401] * len(known) + [404, 401, 401] * 2
 
+    @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize(("sent", "is_answered"), [("http", False), ("https", True)])
     def test_plain_http_is_left_to_django_where_it_is_sent_on_to_https(
         self, settings: Settings, sent: str, is_answered: bool
