@@ -70,7 +70,7 @@ ADOPT = """
 UPDATE controls_hold SET budget_ids = budget_ids || %(budget)s::bigint, period_starts = period_starts || %(start)s
 WHERE (state = 'open' OR pending > 0 AND created_at >= %(start)s)
   AND %(persona)s IN ('', persona_id) AND %(model)s IN ('', model) AND %(cost_type)s IN ('', cost_type)
-RETURNING CASE state WHEN 'open' THEN amount ELSE 0 END, pending
+RETURNING CASE state WHEN 'open' THEN amount ELSE 0 END, pending, overrun
 """
 
 

@@ -295,6 +295,8 @@ class Producers(RuleBasedStateMachine):
 
     def _ask(self, persona: str, model: str, size: str, life: timedelta) -> UUID | None:
         tokens_in, tokens_out = SIZES[size]
+        expired = Hold.objects.filter(state="expired")
+        before = expired.count()
         decision = ask(
             at=self.clock,
             persona_id=persona,
@@ -306,7 +308,7 @@ class Producers(RuleBasedStateMachine):
             life=life,
         )
         assert decision.reason != Reason.DATABASE_AWAY
-        if Hold.objects.filter(state="expired", closed_at=self.clock).exists() or decision.hold_id is None:
+        if expired.count() > before or decision.hold_id is None:
             # Nobody is refused for want of what overdue holds keep.
             self._expire()
         if decision.hold_id is None:
@@ -449,13 +451,16 @@ class Producers(RuleBasedStateMachine):
         assert any(amount > most or most <= 0 for most in left)
 
     def _committed(self, budget: Budget, start: datetime) -> Decimal:
-        """With what the holds of the period before may bring into this one."""
+        """With what holds of the period before may bring into this one; none does later than it may live."""
         own = sum(self._found().get((budget.pk, start), [ZERO]), ZERO)
-        before = [hold for hold in self.held.values() if hold.state == "open"]
-        return own + sum(
-            (hold.amount for hold in before for period in hold.periods if period[0] == budget.pk and period[1] < start),
-            ZERO,
-        )
+        ended = [
+            hold.amount
+            for hold in self.held.values()
+            for period in hold.periods
+            if hold.state == "open" and period[0] == budget.pk and period[1] < start
+            if budget.span_at(period[1]).end > self.clock - LONGEST_LIFE
+        ]
+        return own + sum(ended, ZERO)
 
     def _allowed(self, budget: Budget) -> Decimal:
         granted = budget.increases.active(self.clock).values_list("amount", flat=True)

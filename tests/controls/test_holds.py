@@ -96,6 +96,18 @@ class TestSettling:
 
         assert sums(budget) == {"spent": 2 * CALL, "overrun": CALL}
 
+    def test_a_budget_that_is_made_later_takes_over_what_came_beyond_the_hold(
+        self, budget: Budget, ledger: Ledger
+    ) -> None:
+        hold_id = let_in()
+        ledger.record([event_of(hold_id, model="gpt-99-ultra"), event_of(hold_id)], at=NOW)
+
+        later = make_budget("1")
+
+        assert sums(later)["overrun"] == CALL
+        price("5")
+        assert sums(later) == sums(budget)
+
     def test_many_holds_settle_in_one_batch(self, budget: Budget, ledger: Ledger) -> None:
         ids = [let_in(post_id=str(number)) for number in range(5)]
         assert sums(budget) == {"held": 5 * CALL}
