@@ -17,10 +17,14 @@ Sent = str | bytes | None
 
 
 class Statement:
-    """SQL of one row of texts; each {} in it is a value, in order, and `types` are theirs."""
+    """SQL of one row of texts; each {} in it is a value, in order, and `types` are theirs.
 
-    def __init__(self, name: str, sql: str, *types: str) -> None:
+    A session keeps its plan, unless it is to be `planned_anew` each time: as for arrays, whose lengths decide.
+    """
+
+    def __init__(self, name: str, sql: str, *types: str, planned_anew: bool = False) -> None:
         self._name = name.encode()
+        self._is_kept = not planned_anew
         self._straight = sql.format(*(f"${place}::{kind}" for place, kind in enumerate(types, 1))).encode()
         self._by_cursor = sql.format(*(f"%s::{kind}" for kind in types))
 
@@ -33,7 +37,8 @@ class Statement:
                 return tuple(cursor.fetchone())
         sent = [_written(value) for value in values]
         with connection.wrap_database_errors, _taken(connection) as asked:
-            row = asked.ask(self._name, self._straight, sent, prepare=not settings.FINOPS_PGBOUNCER)
+            is_kept = self._is_kept and not settings.FINOPS_PGBOUNCER
+            row = asked.ask(self._name, self._straight, sent, prepare=is_kept)
         return tuple(None if text is None else text.decode() for text in row)
 
 
@@ -66,12 +71,17 @@ def quoted(name: str) -> str:
     return f'"{escaped}"'
 
 
+def spelled(value: bytes) -> str:
+    """As Postgres reads a bytea."""
+    return f"\\x{value.hex()}"
+
+
 def _written(value: Sent) -> bytes | None:
     """As Postgres reads it from text."""
     if value is None:
         return None
     if isinstance(value, bytes):
-        return b"\\x" + value.hex().encode()
+        return spelled(value).encode()
     if "\0" in value:
         # libpq would take what stands before it for all of it.
         raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
