@@ -96,11 +96,13 @@ def _spans(missing: int, done: int) -> Iterator[tuple[int, int]]:
 def _count(cursor: Any) -> None:
     """Every counter anew, from all lines."""
     cursor.execute("SET statement_timeout = 0")
-    for counted in COUNTED:
-        if not counted.is_of_lines:
+    counters = [counted for counted in COUNTED if counted.is_of_lines]
+    cursor.execute(f"TRUNCATE {', '.join(counted.table for counted in counters)}")
+    for counted in counters:
+        if counted.rolls_up:
+            # It moves with the finer one.
             continue
         names = ", ".join((*counted.key, *counted.sums))
-        cursor.execute(f"TRUNCATE {counted.table}")
         if "post_id" in counted.key:
             query = f"SELECT {names}, last_at FROM ({counted.added_up}) AS added JOIN ({LAST}) AS last USING (post_id)"
             names += ", last_at"

@@ -82,9 +82,9 @@ def _adopt_holds(budget: Budget, at: datetime) -> None:
         cursor.execute(ADOPT, {"budget": budget.pk, "start": span.start, **scope})
         found = cursor.fetchall()
     if found:
-        held, pending = (sum(column, Decimal(0)) for column in zip(*found, strict=True))
+        held, pending, overrun = (sum(column, Decimal(0)) for column in zip(*found, strict=True))
         balances.begin([(budget.pk, span)])
-        balances.move({(budget.pk, span.start): Move(held=held, pending=pending)})
+        balances.move({(budget.pk, span.start): Move(held=held, pending=pending, overrun=overrun)})
 
 
 def _require_room(persona_id: str) -> None:
@@ -149,7 +149,7 @@ def _select(source: Source, names: Sequence[str], number: int) -> str:
     return (
         f"SELECT cost FROM unnest(%(since_{number})s::{source.kind}[], %(until_{number})s::{source.kind}[])"
         f" AS span(since, until) CROSS JOIN LATERAL (SELECT {source.sums[0]} AS cost FROM {source.table}"
-        f" WHERE {source.at} >= since AND {source.at} < until {source.condition}{scope}) AS sums"
+        f" WHERE {source.within('since', 'until')}{scope}) AS sums"
     )
 
 

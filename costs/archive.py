@@ -168,7 +168,7 @@ FROM {table} WHERE post_id IS NOT NULL GROUP BY 2, 3, 4
 
 def _keep_sums(cursor: Any, archived: ArchivedPartition) -> None:
     for counted in verify.COUNTED:
-        if counted.is_of_lines:
+        if counted.is_archived:
             cursor.execute(_sums_of(counted, archived.table), [archived.month, counted.table])
     factors = f"num_nonnulls({', '.join(FACTORS)})"
     cursor.execute(POSTS.format(table=archived.table, factors=factors), {"month": archived.month, "high": HIGH_FACTORS})

@@ -40,6 +40,10 @@ class Source:
     sums: tuple[str, str, str] = ("sum(amount)", "sum(events)", "sum(unpriced)")
     condition: str = ""
 
+    def within(self, since: str, until: str) -> str:
+        """The condition of a row, between two expressions."""
+        return f"{self.at} >= {since} AND {self.at} < {until} {self.condition.format(since=since)}"
+
     def bound(self, at: datetime) -> object:
         return at.date() if self.kind == "date" else at
 
@@ -48,9 +52,10 @@ def _counter(table: str, unit: timedelta, at: str, kind: str, *names: str) -> So
     return Source(table, unit, at, kind, {name: name for name in names})
 
 
-# Coarsest first: what can answer is chosen in this order. The lines can always answer.
+# Coarsest first, and of one unit the smallest: what can answer is chosen in this order. The lines can always answer.
 COUNTERS = (
     _counter("costs_dailycost", DAY, "day", "date", *NAMES),
+    _counter("costs_hourlypersona", HOUR, "hour", "timestamptz", "persona_id"),
     _counter("costs_hourlycost", HOUR, "hour", "timestamptz", "cost_type", "persona_id", "model", "provider"),
     _counter("costs_hourlyoperation", HOUR, "hour", "timestamptz", "persona_id", "operation"),
 )
@@ -62,7 +67,7 @@ LINES = Source(
     {name: SPELLED[name] for name in NAMES},
     (ADDED_UP["amount"], ADDED_UP["events"], ADDED_UP["unpriced"]),
     # As in CostEventQuerySet.in_period: older partitions are left out.
-    "AND created_at >= since - %(booked_before)s",
+    "AND created_at >= {since} - %(booked_before)s",
 )
 
 
@@ -236,8 +241,11 @@ def _read(query: Query, plan: Plan) -> list[tuple[Any, ...]]:
     }
     selects = []
     for number, (source, spans) in enumerate(plan.parts.values()):
-        selects.append(_select(query, source, number))
-        parameters |= _spans(source, spans, number)
+        if query.unit is None:
+            selects += [_select_one(query, source, place, span, parameters) for place, span in spans]
+        else:
+            selects.append(_select_each(query, source, number))
+            parameters |= _spans(source, spans, number)
     columns = ", ".join(("place", *query.names))
     with reading().cursor() as cursor:
         cursor.execute(
@@ -248,19 +256,32 @@ def _read(query: Query, plan: Plan) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _select(query: Query, source: Source, number: int) -> str:
+def _select_one(query: Query, source: Source, place: int, span: Span, parameters: dict[str, Any]) -> str:
+    """Add up one span, whose bounds the planner sees: a long one is read twice as fast without the index."""
+    since, until = f"since_{len(parameters)}", f"until_{len(parameters)}"
+    parameters |= {since: source.bound(span.start), until: source.bound(span.end)}
+    added = _added_up(query, source, f"%({since})s::{source.kind}", f"%({until})s::{source.kind}")
+    return f"SELECT {place} AS place, part.* FROM ({added}) AS part"
+
+
+def _select_each(query: Query, source: Source, number: int) -> str:
     """Add up each span by itself: so every span is one range of an index, however many there are."""
-    names = "".join(f"{name}, " for name in query.names)
+    return (
+        "SELECT place, part.*"
+        f" FROM unnest(%(places_{number})s::int[], %(since_{number})s::{source.kind}[],"
+        f" %(until_{number})s::{source.kind}[]) AS span(place, since, until)"
+        f" CROSS JOIN LATERAL ({_added_up(query, source, 'since', 'until')}) AS part"
+    )
+
+
+def _added_up(query: Query, source: Source, since: str, until: str) -> str:
     spelled = "".join(f"{source.names[name]} AS {name}, " for name in query.names)
     cost, events, unpriced = source.sums
     grouped = ", ".join(str(place + 1) for place in range(len(query.names)))
     return (
-        f"SELECT place, {names}cost, events, unpriced"
-        f" FROM unnest(%(places_{number})s::int[], %(since_{number})s::{source.kind}[],"
-        f" %(until_{number})s::{source.kind}[]) AS span(place, since, until)"
-        f" CROSS JOIN LATERAL (SELECT {spelled}{cost} AS cost, {events} AS events, {unpriced} AS unpriced"
-        f" FROM {source.table} WHERE {source.at} >= since AND {source.at} < until {source.condition}{_whose(query)}"
-        f"{' GROUP BY ' + grouped if grouped else ''} HAVING count(*) > 0) AS part"
+        f"SELECT {spelled}{cost} AS cost, {events} AS events, {unpriced} AS unpriced FROM {source.table}"
+        f" WHERE {source.within(since, until)}{_whose(query)}"
+        f"{' GROUP BY ' + grouped if grouped else ''} HAVING count(*) > 0"
     )
 
 

@@ -6,8 +6,10 @@ keys wait for each other instead of deadlocking.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
@@ -18,15 +20,23 @@ from costs.straight import quoted
 
 Key = tuple[Any, ...]
 OPERATIONS_LOCK = 2_400_001
+TYPES = {"hour": "timestamptz", "starts_at": "timestamptz", "day": "date"}
+PERIOD_SECONDS = 300
 
 
-@dataclass(frozen=True, slots=True)
+# What a line counts under: the key columns of all counters, spelled as they spell them.
+Place = tuple[str, str, str, str, str, str, datetime, datetime, date]
+PLACE = ("post_id", "persona_id", "provider", "cost_type", "model", "operation", "starts_at", "hour", "day")
+
+
 class Table:
-    """A counter table: its key columns with their types, and how a line finds its key."""
+    """A counter table, by the names of its key columns; `rolls_up` names the finer one that it adds up."""
 
-    name: str
-    columns: tuple[tuple[str, str], ...]
-    key: Callable[[Line, datetime, str], Key | None]
+    def __init__(self, name: str, *key: str, rolls_up: str | None = None) -> None:
+        self.name = name
+        self.columns = tuple((column, TYPES.get(column, "text")) for column in key)
+        self.rolls_up = rolls_up
+        self.key: Callable[[Place], Key] = itemgetter(*map(PLACE.index, key))
 
 
 @dataclass(slots=True)
@@ -48,40 +58,17 @@ class Sums:
         self.deviating += line.deviating
 
 
-def _post_key(line: Line, hour: datetime, operation: str) -> Key | None:
-    return (line.post_id, line.persona_id or "", line.cost_type) if line.post_id else None
-
-
-def _hourly_key(line: Line, hour: datetime, operation: str) -> Key:
-    return hour, line.persona_id or "", line.provider or "", line.cost_type, line.model or ""
-
-
-def _hourly_operation_key(line: Line, hour: datetime, operation: str) -> Key:
-    return hour, line.persona_id or "", operation
-
-
-def _daily_key(line: Line, hour: datetime, operation: str) -> Key:
-    return hour.date(), line.persona_id or "", line.provider or "", line.cost_type, line.model or "", operation
-
-
-def _five_minutes_key(line: Line, hour: datetime, operation: str) -> Key:
-    at = line.timestamp.astimezone(UTC)
-    return line.persona_id or "", at.replace(minute=at.minute // 5 * 5, second=0, microsecond=0)
-
-
-POSTS = Table("costs_postcost", (("post_id", "text"), ("persona_id", "text"), ("cost_type", "text")), _post_key)
-_NAMES = (("persona_id", "text"), ("provider", "text"), ("cost_type", "text"), ("model", "text"))
+POSTS = Table("costs_postcost", "post_id", "persona_id", "cost_type")
 TABLES: tuple[Table, ...] = (
     POSTS,
-    Table("costs_hourlycost", (("hour", "timestamptz"), *_NAMES), _hourly_key),
-    Table(
-        "costs_hourlyoperation",
-        (("hour", "timestamptz"), ("persona_id", "text"), ("operation", "text")),
-        _hourly_operation_key,
-    ),
-    Table("costs_fiveminutecost", (("persona_id", "text"), ("starts_at", "timestamptz")), _five_minutes_key),
-    Table("costs_dailycost", (("day", "date"), *_NAMES, ("operation", "text")), _daily_key),
+    Table("costs_hourlycost", "hour", "persona_id", "provider", "cost_type", "model"),
+    Table("costs_hourlyoperation", "hour", "persona_id", "operation"),
+    Table("costs_hourlypersona", "hour", "persona_id", rolls_up="costs_hourlyoperation"),
+    Table("costs_fiveminutecost", "persona_id", "starts_at"),
+    Table("costs_dailycost", "day", "persona_id", "provider", "cost_type", "model", "operation"),
 )
+# The database itself moves a roll-up, whoever moves the finer one: costs/migrations/0016_hourly_persona.py.
+MOVED = tuple(table for table in TABLES if not table.rolls_up)
 SUMS = (
     ("amount", "numeric"),
     ("adjustments", "numeric"),
@@ -93,31 +80,48 @@ SUMS = (
 
 def add(lines: Sequence[Line]) -> None:
     """Move every counter by these lines."""
-    operations, hours = counted_operations(lines), [_hour(line) for line in lines]
+    places = _places(lines)
     # Postgres moves one table while the next one's sums are added up here.
     with connection.wrap_database_errors, connection.connection.pipeline():
-        _move(lines, operations, hours)
+        for table in MOVED:
+            _move(table, places, lines)
 
 
-def _move(lines: Sequence[Line], operations: Sequence[str], hours: Sequence[datetime]) -> None:
-    for table in TABLES:
-        sums: dict[Key, Sums] = {}
-        newest: dict[Key, datetime] = {}
-        for line, hour, operation in zip(lines, hours, operations, strict=True):
-            key = table.key(line, hour, operation)
-            if key is None:
-                continue
-            if (found := sums.get(key)) is None:
-                found = sums[key] = Sums()
-            found.add(line)
-            if table is POSTS:
-                newest[key] = max(newest.get(key, line.timestamp), line.timestamp)
-        if sums:
-            _upsert(table, sums, newest)
+def _move(table: Table, places: Sequence[Place], lines: Sequence[Line]) -> None:
+    sums: dict[Key, Sums] = {}
+    newest: dict[Key, datetime] = {}
+    for key, line in zip(map(table.key, places), lines, strict=True):
+        if table is POSTS and not line.post_id:
+            continue
+        if (found := sums.get(key)) is None:
+            found = sums[key] = Sums()
+        found.add(line)
+        if table is POSTS:
+            newest[key] = max(newest.get(key, line.timestamp), line.timestamp)
+    if sums:
+        _upsert(table, sums, newest)
 
 
-def _hour(line: Line) -> datetime:
-    return line.timestamp.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+def _places(lines: Sequence[Line]) -> list[Place]:
+    return [
+        (
+            line.post_id or "",
+            line.persona_id or "",
+            line.provider or "",
+            line.cost_type,
+            line.model or "",
+            operation,
+            *_period(int(line.timestamp.timestamp() // PERIOD_SECONDS)),
+        )
+        for line, operation in zip(lines, counted_operations(lines), strict=True)
+    ]
+
+
+@lru_cache(maxsize=10_000)
+def _period(number: int) -> tuple[datetime, datetime, date]:
+    """The five minutes with this number since 1970, their hour and their day, of UTC."""
+    starts_at = datetime.fromtimestamp(number * PERIOD_SECONDS, UTC)
+    return starts_at, starts_at.replace(minute=0), starts_at.date()
 
 
 def counted_operations(lines: Sequence[Line]) -> list[str]:

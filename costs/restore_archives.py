@@ -44,7 +44,7 @@ def bring(found: Iterable[Chunk], *, at: datetime) -> Brought:
         brought.rows = sum(_insert(cursor, *each) for each in KEPT)
         _reserve_ids(cursor)
         _introduce_operations(cursor)
-        for counter in counters.TABLES:
+        for counter in counters.MOVED:
             _move(cursor, counter)
         cursor.execute(NOTE)
         _tell(cursor, at)

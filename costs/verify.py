@@ -63,22 +63,28 @@ BROUGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A counter table: its key, how each of its sums is added up, and from which rows."""
+    """A counter table: its key, how each of its sums is added up, from which rows, and what it rolls up."""
 
     table: str
     key: tuple[str, ...]
     sums: dict[str, str]
     rows: str
+    rolls_up: str | None = None
 
     @classmethod
     def of_lines(cls, table: Table) -> "Counted":
         key = tuple(name for name, _ in table.columns)
         rows = "cost_events e WHERE post_id IS NOT NULL" if "post_id" in key else "cost_events e"
-        return cls(table.name, key, ADDED_UP, rows)
+        return cls(table.name, key, ADDED_UP, rows, table.rolls_up)
 
     @property
     def is_of_lines(self) -> bool:
         return self.sums is ADDED_UP
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether archived months keep its sums. Of the finest ones: the others' can be added up from them."""
+        return self.is_of_lines and self.rolls_up is None
 
     @property
     def added_up(self) -> str:
@@ -92,7 +98,8 @@ class Counted:
         key, kept = ", ".join(self.key), ", ".join(f"{ARCHIVED.get(name, name)} AS {name}" for name in self.key)
         return (
             f"SELECT {key}, {', '.join(f'sum({name}) AS {name}' for name in self.sums)} FROM ({rows} UNION ALL"
-            f" SELECT {kept}, {', '.join(self.sums)} FROM costs_archivedsum WHERE counter = '{self.table}')"
+            f" SELECT {kept}, {', '.join(self.sums)} FROM costs_archivedsum"
+            f" WHERE counter = '{self.rolls_up or self.table}')"
             f" AS both_parts GROUP BY {places}"
         )
 
@@ -193,7 +200,7 @@ def _archive_drifts(cursor: Any) -> Iterator[Drift]:
         " FROM costs_archivedpartition CROSS JOIN unnest(%s::text[]) AS kept(counter)"
         " LEFT JOIN costs_archivedsum s ON s.archive_id = month AND s.counter = kept.counter"
         " GROUP BY month, kept.counter HAVING charges <> COALESCE(sum(events), 0) OR total <> COALESCE(sum(amount), 0)",
-        [[each.table for each in COUNTED if each.is_of_lines and "post_id" not in each.key]],
+        [[each.table for each in COUNTED if each.is_archived and "post_id" not in each.key]],
     )
     for month, counter, charges, total, events, amount in cursor.fetchall():
         key = (counter, f"{month:%Y-%m}")

@@ -1,7 +1,15 @@
 """The tables of the ledger, by story: who may write, what waits, is booked, is counted, what it costs and brings."""
 
 from costs.models.archives import ArchivedPartition, ArchivedPost, ArchivedSum
-from costs.models.counters import DailyCost, FiveMinuteCost, HourlyCost, HourlyOperation, KnownOperation, PostCost
+from costs.models.counters import (
+    DailyCost,
+    FiveMinuteCost,
+    HourlyCost,
+    HourlyOperation,
+    HourlyPersona,
+    KnownOperation,
+    PostCost,
+)
 from costs.models.inbox import DeadLetter, EventKey, InboxRow
 from costs.models.keys import DEFAULT_SOURCE, ApiKey, Scope
 from costs.models.ledger import AdjustmentKey, CostEvent, EntryType, Evidence
@@ -27,6 +35,7 @@ __all__ = [
     "HourlyCost",
     "HourlyOperation",
     "HourlyOutcome",
+    "HourlyPersona",
     "InboxRow",
     "KnownOperation",
     "MetricGauge",

@@ -52,6 +52,14 @@ class HourlyOperation(Counter):
     operation = models.CharField(max_length=100)
 
 
+class HourlyPersona(Counter):
+    """Rolled up from HourlyOperation by the database itself."""
+
+    pk = models.CompositePrimaryKey("hour", "persona_id")
+    hour = models.DateTimeField()
+    persona_id = models.CharField(max_length=100)
+
+
 class FiveMinuteCost(Counter):
     """The pulse of a persona: what detection compares."""
 

@@ -188,9 +188,16 @@ def test_pieces_cover_a_span_without_gap_or_overlap_and_know_their_hour(
         (
             "day",
             "UTC",
-            {"costs_hourlycost": ["01T22:00/02T00:00"], "costs_dailycost": ["02T00:00/03T00:00", "03T00:00/04T00:00"]},
+            {
+                "costs_hourlypersona": ["01T22:00/02T00:00"],
+                "costs_dailycost": ["02T00:00/03T00:00", "03T00:00/04T00:00"],
+            },
         ),
-        ("day", "Europe/Berlin", {"costs_hourlycost": ["01T22:00/02T22:00", "02T22:00/03T22:00", "03T22:00/04T00:00"]}),
+        (
+            "day",
+            "Europe/Berlin",
+            {"costs_hourlypersona": ["01T22:00/02T22:00", "02T22:00/03T22:00", "03T22:00/04T00:00"]},
+        ),
     ],
 )
 def test_the_coarsest_counter_that_can_answer_is_read(group_by: str, zone: str, expected: dict[str, list[str]]) -> None:
@@ -207,7 +214,7 @@ def test_partial_hours_are_read_from_the_lines() -> None:
 def test_a_zone_at_half_an_hour_reads_lines_only_around_its_midnights() -> None:
     assert tables("day", "2026-08-01T18:30", "2026-08-02T18:30", "Asia/Kolkata") == {
         "cost_events": ["01T18:30/01T19:00", "02T18:00/02T18:30"],
-        "costs_hourlycost": ["01T19:00/02T18:00"],
+        "costs_hourlypersona": ["01T19:00/02T18:00"],
     }
 
 
