@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from costs.booking import CHARGE, Line
-from costs.models import MetricNote, MetricTotal
+from costs.models import MetricTotal
 
 OPENAI = "openai_api_costs_usd_total"
 KUBERNETES = "kubernetes_resource_costs_usd_total"
@@ -26,6 +26,7 @@ OTHER = "other"
 NOBODY = ""
 LOCK = 2_400_003
 NOTES_AT_ONCE = 1_000
+ZERO, ONE = Decimal(0), Decimal(1)
 
 Key = tuple[str, tuple[str, ...]]
 
@@ -93,9 +94,11 @@ def note(lines: Sequence[Line]) -> None:
     moves: dict[Key, Decimal] = {}
     for line in lines:
         for key, amount in _moves(line):
-            moves[key] = moves.get(key, Decimal(0)) + amount
+            moves[key] = moves.get(key, ZERO) + amount
     if moves:
-        MetricNote.objects.create(moves=[[name, labels, str(amount)] for (name, labels), amount in moves.items()])
+        written = msgspec.json.encode([[*key, amount] for key, amount in moves.items()]).decode()
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO costs_metricnote (moves) VALUES (%s::jsonb)", [written])
 
 
 def roll_up() -> None:
@@ -127,13 +130,13 @@ def by_label(amounts: Mapping[str, Decimal]) -> dict[str, Decimal]:
     shown, sums = personas(), dict[str, Decimal]()
     for persona, amount in sorted(amounts.items()):
         label = persona if persona in shown else OTHER
-        sums[label] = sums.get(label, Decimal(0)) + amount
+        sums[label] = sums.get(label, ZERO) + amount
     return sums
 
 
 def _moves(line: Line) -> list[tuple[Key, Decimal]]:
     is_charge, amount = line.entry_type == CHARGE, line.cost_amount
-    moves: list[tuple[Key, Decimal]] = [((EVENTS, (line.cost_type,)), Decimal(1))] if is_charge else []
+    moves: list[tuple[Key, Decimal]] = [((EVENTS, (line.cost_type,)), ONE)] if is_charge else []
     if amount is not None and is_charge and amount >= 0:
         moves.append((_key(line), amount))
     elif amount is not None:
@@ -178,7 +181,7 @@ def _added_up(notes: Iterable[Iterable[tuple[str, list[str], str]]]) -> dict[Key
     for moves in notes:
         for name, labels, amount in moves:
             key = name, tuple(labels)
-            sums[key] = sums.get(key, Decimal(0)) + Decimal(amount)
+            sums[key] = sums.get(key, ZERO) + Decimal(amount)
     return sums
 
 
@@ -187,7 +190,7 @@ def _add(sums: dict[Key, Decimal]) -> None:
     found: dict[Key, Decimal] = {}
     for key, amount in sorted(sums.items()):
         place = rooms.place(*key)
-        found[place] = found.get(place, Decimal(0)) + amount
+        found[place] = found.get(place, ZERO) + amount
     MetricTotal.add(found)
 
 

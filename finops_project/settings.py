@@ -311,7 +311,7 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("FINOPS_EMAIL_FROM", "finops@localhost")
 
 FINOPS_ACCEPT_OLDEST_DAYS = env.integer("FINOPS_ACCEPT_OLDEST_DAYS", 90, least=1)
-FINOPS_COST_EVENT_BATCH_SIZE = env.integer("FINOPS_COST_EVENT_BATCH_SIZE", 1000, least=1)
+FINOPS_COST_EVENT_BATCH_SIZE = env.integer("FINOPS_COST_EVENT_BATCH_SIZE", 4000, least=1)
 # How long a process keeps the prices that it has resolved; a change of a row ends them at once.
 FINOPS_CACHE_TTL_SECONDS = env.integer("FINOPS_CACHE_TTL_SECONDS", 300, least=1)
 FINOPS_MAX_CONCURRENT_TASKS = env.integer("FINOPS_MAX_CONCURRENT_TASKS", 50, least=1)

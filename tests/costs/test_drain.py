@@ -78,6 +78,18 @@ class TestBooking:
 
         assert drain.drain(at=NOW) == 24
 
+    def test_events_with_much_in_them_come_fewer_at_a_time_and_all_the_same_in_one_go(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(drain, "CLAIMED_BYTES", 2000)
+        monkeypatch.setattr(drain, "CLAIMED_CHARACTERS", 500)
+        for _ in range(5):
+            ledger.accept([amount_event("1", metadata={"prompt": "x" * 1200})], at=NOW)
+
+        assert len(drain._claim(drain.FRESH.condition, 1000)) == 2
+        end_leases()
+        assert drain.drain(at=NOW) == 5
+
     def test_a_line_says_everything_that_the_event_said(self, ledger: Ledger) -> None:
         usage = {"dialect": "openai_chat", "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
         ledger.record(
@@ -178,7 +190,7 @@ class TestSettingAside:
 
         for _ in range(3):
             end_leases()
-            for company in drain.COMPANIES:
+            for company in (drain.FRESH, *drain.TROUBLED):
                 drain._claim(company.condition, company.rows)
         drain_until_quiet(1)
 
