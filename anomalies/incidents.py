@@ -173,8 +173,13 @@ def _store(changes: Sequence[_Change], at: datetime) -> list[Anomaly]:
         if change.step.change in (Change.OPENED, Change.ESCALATED):
             change.anomaly.evidence = {**change.look.evidence()}
     Anomaly.objects.bulk_create([each.anomaly for each in changes if each.anomaly.pk is None], batch_size=1000)
-    Anomaly.objects.bulk_update(
-        [each.anomaly for each in changes if each.step.change is not Change.OPENED], MOVED, batch_size=500
+    # Of bulk_update's CASE for each row and field, Django and Postgres have ten times the work.
+    Anomaly.objects.bulk_create(
+        [each.anomaly for each in changes if each.step.change is not Change.OPENED],
+        batch_size=500,
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=MOVED,
     )
     told = [each for each in changes if each.step.change is not Change.KEPT]
     _record([(each.anomaly, each.step.change or Change.KEPT) for each in told], at)

@@ -54,6 +54,7 @@ def _counter(table: str, unit: timedelta, at: str, kind: str, *names: str) -> So
 
 # Coarsest first, and of one unit the smallest: what can answer is chosen in this order. The lines can always answer.
 COUNTERS = (
+    _counter("costs_dailypersona", DAY, "day", "date", "persona_id"),
     _counter("costs_dailycost", DAY, "day", "date", *NAMES),
     _counter("costs_hourlypersona", HOUR, "hour", "timestamptz", "persona_id"),
     _counter("costs_hourlycost", HOUR, "hour", "timestamptz", "cost_type", "persona_id", "model", "provider"),

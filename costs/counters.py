@@ -30,7 +30,7 @@ PLACE = ("post_id", "persona_id", "provider", "cost_type", "model", "operation",
 
 
 class Table:
-    """A counter table, by the names of its key columns; `rolls_up` names the finer one that it adds up."""
+    """A counter table, by the names of its key columns; `rolls_up` names the finest one that it adds up."""
 
     def __init__(self, name: str, *key: str, rolls_up: str | None = None) -> None:
         self.name = name
@@ -66,8 +66,9 @@ TABLES: tuple[Table, ...] = (
     Table("costs_hourlypersona", "hour", "persona_id", rolls_up="costs_hourlyoperation"),
     Table("costs_fiveminutecost", "persona_id", "starts_at"),
     Table("costs_dailycost", "day", "persona_id", "provider", "cost_type", "model", "operation"),
+    Table("costs_dailypersona", "day", "persona_id", rolls_up="costs_hourlyoperation"),
 )
-# The database itself moves a roll-up, whoever moves the finer one: costs/migrations/0016_hourly_persona.py.
+# The database itself moves a roll-up, whoever moves the finer one: costs/migrations/0016_personas.py.
 MOVED = tuple(table for table in TABLES if not table.rolls_up)
 SUMS = (
     ("amount", "numeric"),

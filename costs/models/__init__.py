@@ -3,6 +3,7 @@
 from costs.models.archives import ArchivedPartition, ArchivedPost, ArchivedSum
 from costs.models.counters import (
     DailyCost,
+    DailyPersona,
     FiveMinuteCost,
     HourlyCost,
     HourlyOperation,
@@ -27,6 +28,7 @@ __all__ = [
     "ArchivedSum",
     "CostEvent",
     "DailyCost",
+    "DailyPersona",
     "DeadLetter",
     "EntryType",
     "EventKey",

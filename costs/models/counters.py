@@ -80,6 +80,14 @@ class DailyCost(Counter):
     operation = models.CharField(max_length=100)
 
 
+class DailyPersona(Counter):
+    """Rolled up from HourlyPersona by the database itself."""
+
+    pk = models.CompositePrimaryKey("day", "persona_id")
+    day = models.DateField()
+    persona_id = models.CharField(max_length=100)
+
+
 class KnownOperation(models.Model):
     """The operations of a persona that are counted by name; from the 1,001st on they count as `other`."""
 

@@ -190,7 +190,7 @@ def test_pieces_cover_a_span_without_gap_or_overlap_and_know_their_hour(
             "UTC",
             {
                 "costs_hourlypersona": ["01T22:00/02T00:00"],
-                "costs_dailycost": ["02T00:00/03T00:00", "03T00:00/04T00:00"],
+                "costs_dailypersona": ["02T00:00/03T00:00", "03T00:00/04T00:00"],
             },
         ),
         (

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from costs.models import CostEvent, DailyCost, HourlyCost, HourlyOperation, PostCost
+from costs.models import CostEvent, DailyCost, DailyPersona, HourlyCost, HourlyOperation, HourlyPersona, PostCost
 from costs.verify import verify
 from tests.costs.conftest import Ledger, amount_event, usage_event
 
@@ -76,6 +77,32 @@ class TestKeys:
         assert HourlyOperation.objects.filter(persona_id="p").count() == 1001
         assert [int(counted[name]) for name in ("other", "op-7", "late")] == [1, 2, 1]
         assert CostEvent.objects.filter(operation="late").count() == 2
+        assert not verify().drifts
+
+
+class TestRollUps:
+    def test_they_move_with_the_finer_counter_whoever_moves_it(self, ledger: Ledger) -> None:
+        for at, persona in (("09:59", "a"), ("10:01", "a"), ("10:02", "b")):
+            event = amount_event("1", persona_id=persona, timestamp=f"2026-11-24T{at}:00Z", operation=at)
+            ledger.record([event], at=NOW)
+        assert HourlyPersona.objects.count() == 3
+        assert dict(DailyPersona.objects.values_list("persona_id", "amount")) == {"a": 2, "b": 1}
+
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE costs_hourlyoperation SET amount = amount + 0.5, events = events + 1")
+
+        assert set(HourlyPersona.objects.values_list("amount", "events")) == {(Decimal("1.5"), 2)}
+        assert set(DailyPersona.objects.values_list("persona_id", "amount", "events")) == {("a", 3, 4), ("b", 1.5, 2)}
+
+    def test_they_begin_with_what_the_finer_counter_holds(self, ledger: Ledger) -> None:
+        ledger.record([amount_event("1", persona_id=name, timestamp=NOW) for name in ("a", "a", "b")], at=NOW)
+        executor = MigrationExecutor(connection)
+        executor.migrate([("costs", "0015_accept_one")])
+        executor.loader.build_graph()
+
+        executor.migrate(executor.loader.graph.leaf_nodes())
+
+        assert DailyPersona.objects.count() == 2
         assert not verify().drifts
 
 
