@@ -79,16 +79,29 @@ SUMS = (
 )
 
 
-def add(lines: Sequence[Line]) -> None:
-    """Move every counter by these lines."""
-    places = _places(lines)
-    # Postgres moves one table while the next one's sums are added up here.
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        for table in MOVED:
-            _move(table, places, lines)
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What lines add to one counter table."""
+
+    table: Table
+    sums: dict[Key, Sums]
+    newest: dict[Key, datetime]
 
 
-def _move(table: Table, places: Sequence[Place], lines: Sequence[Line]) -> None:
+def added_up(lines: Sequence[Line], operations: Sequence[str]) -> list[Addition]:
+    """What these lines add to every counter; `operations` are those that they count under. Asks no database."""
+    places = _places(lines, operations)
+    return [_added_up(table, places, lines) for table in MOVED]
+
+
+def move(additions: Sequence[Addition]) -> None:
+    """Add to every counter. In a pipeline Postgres moves one while the next one's statement is made."""
+    for each in additions:
+        if each.sums:
+            _upsert(each.table, each.sums, each.newest)
+
+
+def _added_up(table: Table, places: Sequence[Place], lines: Sequence[Line]) -> Addition:
     sums: dict[Key, Sums] = {}
     newest: dict[Key, datetime] = {}
     for key, line in zip(map(table.key, places), lines, strict=True):
@@ -99,11 +112,10 @@ def _move(table: Table, places: Sequence[Place], lines: Sequence[Line]) -> None:
         found.add(line)
         if table is POSTS:
             newest[key] = max(newest.get(key, line.timestamp), line.timestamp)
-    if sums:
-        _upsert(table, sums, newest)
+    return Addition(table, sums, newest)
 
 
-def _places(lines: Sequence[Line]) -> list[Place]:
+def _places(lines: Sequence[Line], operations: Sequence[str]) -> list[Place]:
     return [
         (
             line.post_id or "",
@@ -114,7 +126,7 @@ def _places(lines: Sequence[Line]) -> list[Place]:
             operation,
             *_period(int(line.timestamp.timestamp() // PERIOD_SECONDS)),
         )
-        for line, operation in zip(lines, counted_operations(lines), strict=True)
+        for line, operation in zip(lines, operations, strict=True)
     ]
 
 

@@ -10,6 +10,7 @@ from django.db.transaction import TransactionManagementError
 
 from costs import counters, metric_totals
 from costs.booking import Line
+from costs.counters import Addition
 from costs.signals import lines_recorded
 
 _JSON = frozenset({"cost_metadata", "quantities", "usage"})
@@ -26,18 +27,25 @@ def write(lines: Sequence[Line], *, at: datetime) -> None:
         raise TransactionManagementError("the ledger, its counters and what listens change together or not at all")
     if not lines:
         return
-    booked_at = at.isoformat()
+    booked_at, operations = at.isoformat(), counters.counted_operations(lines)
     # Django does not see a COPY fail by itself.
     with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         for line in lines:
             copy.write_row((*_row(line), booked_at))
-    count(lines, at=at)
+        # While Postgres still takes the rows in.
+        additions = counters.added_up(lines, operations)
+    _count(lines, additions, at)
 
 
 def count(lines: Sequence[Line], *, at: datetime) -> None:
     """Move all that is added up beside the ledger, by lines that this transaction has put there."""
-    counters.add(lines)
-    metric_totals.note(lines)
+    _count(lines, counters.added_up(lines, counters.counted_operations(lines)), at)
+
+
+def _count(lines: Sequence[Line], additions: Sequence[Addition], at: datetime) -> None:
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        counters.move(additions)
+        metric_totals.note(lines)
     lines_recorded.send(sender=Line, lines=lines, at=at)
 
 
