@@ -106,7 +106,7 @@ def _booked(supply: Supply) -> Contest:
             Trial("delay_priced", engine.delay_priced, 2_000, f"track_cost.delay(), 1 thread, {until}"),
             *http,
             Trial("ingest_batch", engine.ingest_batch, 20_000, f"accept in batches of 1,000, {until}"),
-            Trial("ingest_minute", engine.ingest_batch, 750_000, f"the same for a minute and longer, {until}"),
+            Trial("ingest_minute", engine.ingest_batch, 900_000, f"the same for a minute and longer, {until}"),
         ],
         stage,
     )
