@@ -1,7 +1,8 @@
 """The sums beside the ledger, moved in the transaction that writes the lines.
 
 Added up in Python per batch, then written as one upsert per table, ordered by key: two drains that touch the same
-keys wait for each other instead of deadlocking.
+keys wait for each other instead of deadlocking. The roll-ups move by triggers of the database, in no order of their
+own: so their rows of each persona's day are taken first.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -59,14 +60,15 @@ class Sums:
 
 
 POSTS = Table("costs_postcost", "post_id", "persona_id", "cost_type")
+OPERATIONS = Table("costs_hourlyoperation", "hour", "persona_id", "operation")
 TABLES: tuple[Table, ...] = (
     POSTS,
     Table("costs_hourlycost", "hour", "persona_id", "provider", "cost_type", "model"),
-    Table("costs_hourlyoperation", "hour", "persona_id", "operation"),
-    Table("costs_hourlypersona", "hour", "persona_id", rolls_up="costs_hourlyoperation"),
+    OPERATIONS,
+    Table("costs_hourlypersona", "hour", "persona_id", rolls_up=OPERATIONS.name),
     Table("costs_fiveminutecost", "persona_id", "starts_at"),
     Table("costs_dailycost", "day", "persona_id", "provider", "cost_type", "model", "operation"),
-    Table("costs_dailypersona", "day", "persona_id", rolls_up="costs_hourlyoperation"),
+    Table("costs_dailypersona", "day", "persona_id", rolls_up=OPERATIONS.name),
 )
 # The database itself moves a roll-up, whoever moves the finer one: costs/migrations/0016_personas.py.
 MOVED = tuple(table for table in TABLES if not table.rolls_up)
@@ -97,8 +99,27 @@ def added_up(lines: Sequence[Line], operations: Sequence[str]) -> list[Addition]
 def move(additions: Sequence[Addition]) -> None:
     """Add to every counter. In a pipeline Postgres moves one while the next one's statement is made."""
     for each in additions:
+        if each.table is OPERATIONS:
+            take_roll_ups({(hour.date(), persona) for hour, persona, _ in each.sums})
         if each.sums:
             _upsert(each.table, each.sums, each.newest)
+
+
+TAKE_ROLL_UPS = """
+INSERT INTO costs_dailypersona (day, persona_id, amount, adjustments, events, unpriced, deviating)
+SELECT day, persona_id, 0, 0, 0, 0, 0 FROM unnest(%s::date[], %s::text[]) AS t(day, persona_id) ORDER BY day, persona_id
+ON CONFLICT (day, persona_id) DO UPDATE SET events = costs_dailypersona.events
+"""
+
+
+def take_roll_ups(days: Iterable[tuple[date, str]]) -> None:
+    """Lock what the database will roll up for these days and personas, in their order.
+
+    An upsert's triggers move first what was there and then what is new: two drains could each hold what the other wants
+    next. Whoever has a persona's day has its hours too.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_ROLL_UPS, _transposed(days, 2))
 
 
 def _added_up(table: Table, places: Sequence[Place], lines: Sequence[Line]) -> Addition:

@@ -45,6 +45,8 @@ def bring(found: Iterable[Chunk], *, at: datetime) -> Brought:
         _reserve_ids(cursor)
         _introduce_operations(cursor)
         for counter in counters.MOVED:
+            if counter is counters.OPERATIONS:
+                _take_roll_ups(cursor)
             _move(cursor, counter)
         cursor.execute(NOTE)
         _tell(cursor, at)
@@ -104,6 +106,14 @@ def _introduce_operations(cursor: Any) -> None:
         [KnownOperation.OTHER],
     )
     counters.introduce(set(cursor.fetchall()))
+
+
+def _take_roll_ups(cursor: Any) -> None:
+    cursor.execute(
+        "SELECT DISTINCT (at AT TIME ZONE 'UTC')::date, persona_id FROM sums WHERE counter = %s",
+        [counters.OPERATIONS.name],
+    )
+    counters.take_roll_ups(cursor.fetchall())
 
 
 def _move(cursor: Any, table: counters.Table) -> None:

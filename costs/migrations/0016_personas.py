@@ -94,4 +94,6 @@ class Migration(migrations.Migration):
         migrations.CreateModel("DailyPersona", _fields("day", models.DateField()), options={"abstract": False}),
         _roll_up(*HOURLY),
         _roll_up(*DAILY),
+        # On the way back it comes first: whoever books takes the finer counter before its roll-ups.
+        migrations.RunSQL(migrations.RunSQL.noop, "LOCK TABLE costs_hourlyoperation IN ACCESS EXCLUSIVE MODE"),
     ]

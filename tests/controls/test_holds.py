@@ -6,6 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 from controls import holds
 from controls.models import Budget, BudgetPeriod, Hold
@@ -107,6 +109,18 @@ class TestSettling:
         assert sums(later)["overrun"] == CALL
         price("5")
         assert sums(later) == sums(budget)
+
+    def test_budgets_that_took_it_over_without_it_are_mended(self, budget: Budget, ledger: Ledger) -> None:
+        hold_id = let_in()
+        ledger.record([event_of(hold_id), event_of(hold_id)], at=NOW)
+        BudgetPeriod.objects.filter(budget=budget).update(overrun=0)
+        executor = MigrationExecutor(connection)
+        executor.migrate([("controls", "0007_setting_changes")])
+        executor.loader.build_graph()
+
+        executor.migrate(executor.loader.graph.leaf_nodes())
+
+        assert sums(budget)["overrun"] == CALL
 
     def test_many_holds_settle_in_one_batch(self, budget: Budget, ledger: Ledger) -> None:
         ids = [let_in(post_id=str(number)) for number in range(5)]

@@ -2,19 +2,25 @@
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection, connections, transaction
 from django.utils.timezone import now
 
-from costs import drain, ingest
-from costs.events import encode
+from costs import drain, ingest, ledger
+from costs.booking import Line, book
+from costs.events import Event, encode, new_id
 from costs.ingest import Receipt
-from costs.models import CostEvent, InboxRow
+from costs.models import CostEvent, DailyPersona, InboxRow
+from costs.pricing import PriceBook
+from costs.verify import verify
 from tests.end_to_end.account import Account, Sent, random_events
 from tests.end_to_end.producers import in_threads, shares
+from tests.servers import wait_until
 
 committed = pytest.mark.django_db(transaction=True, databases=["default", "inbox"])
 CLIENTS = 8
@@ -97,6 +103,43 @@ def test_drains_at_once_over_hot_counters_are_exact_and_do_not_deadlock() -> Non
     assert sum(count > 0 for count in booked) > 1, "more than one drain had work"
     comparison = account.compare()
     assert comparison.is_exact, str(comparison)
+
+
+@committed
+def test_writers_who_share_no_counter_but_the_roll_ups_wait_for_each_other() -> None:
+    at = now()
+
+    def write(*lines: Line) -> None:
+        try:
+            with transaction.atomic():
+                ledger.write(lines, at=at)
+        finally:
+            connections.close_all()
+
+    # Each writer knows both personas; in this hour it has met one, and the other writer the other one.
+    write(*(_line(persona, who, at - timedelta(days=2)) for persona in "ab" for who in "xy"))
+    write(_line("a", "x", at), _line("b", "y", at))
+    with ThreadPoolExecutor(2) as threads:
+        with transaction.atomic():
+            list(DailyPersona.objects.select_for_update())
+            writers = [threads.submit(write, _line("a", who, at), _line("b", who, at)) for who in "xy"]
+            wait_until(_two_wait, 10, lambda: "The writers do not wait.")
+        for writer in writers:
+            writer.result()
+
+    assert not verify().drifts
+
+
+def _two_wait() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0] == 2)
+
+
+def _line(persona: str, who: str, at: datetime) -> Line:
+    event = Event(cost_type="cdn", amount=1, event_id=new_id(at), timestamp=at, persona_id=persona, operation=who)
+    (line,) = book([event], source="writers", prices=PriceBook()).lines
+    return line._replace(model=f"model-{who}")
 
 
 def _send_from_all_clients(
