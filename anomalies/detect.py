@@ -15,6 +15,7 @@ from typing import Any
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Max
 
 from alerts import heartbeat
 from alerts.signal import Severity
@@ -42,7 +43,8 @@ DAY = timedelta(days=1)
 
 TAKE = """
 WITH waiting AS MATERIALIZED (
-    SELECT id, cardinality(posts) AS posts FROM anomalies_touch ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT id, cardinality(posts) AS posts FROM anomalies_touch WHERE id <= %s ORDER BY id LIMIT %s
+    FOR UPDATE SKIP LOCKED
 ), chosen AS (
     SELECT id, sum(posts) OVER (ORDER BY id) - posts AS posts_before FROM waiting
 )
@@ -67,12 +69,16 @@ class Touched:
 
 
 def check_touched(at: datetime) -> int:
-    """Look at what was booked since the last time; returns how many notes were dealt with."""
+    """Look at what was noted since the last time; returns how many notes were dealt with.
+
+    Not at what is noted from then on: that rings for itself, and beside a steady load one look would follow the other.
+    """
     started, done, most = time.monotonic(), 0, NOTES_AT_ONCE
     looked_at = _look_at_all_spending(at) if _much_waits() else set[int]()
+    up_to = Touch.objects.aggregate(up_to=Max("pk"))["up_to"] or 0
     while time.monotonic() - started < SECONDS:
         try:
-            dealt_with = _deal_with(most, looked_at, at)
+            dealt_with = _deal_with(up_to, most, looked_at, at)
         except PASSING:
             raise
         except Exception:
@@ -89,10 +95,10 @@ def check_touched(at: datetime) -> int:
     return done
 
 
-def _deal_with(most: int, looked_at: Collection[int], at: datetime) -> int:
+def _deal_with(up_to: int, most: int, looked_at: Collection[int], at: datetime) -> int:
     """Look at so many notes, in a transaction of their own; returns how many there were."""
     with transaction.atomic():
-        touched = _take(most, looked_at, at)
+        touched = _take(up_to, most, looked_at, at)
         if touched.notes:
             _look_at(touched, at)
     return touched.notes
@@ -140,10 +146,10 @@ def _store(found: Sequence[Look], at: datetime) -> None:
     controlled.observe(found, at=at)
 
 
-def _take(most: int, looked_at: Collection[int], at: datetime) -> Touched:
+def _take(up_to: int, most: int, looked_at: Collection[int], at: datetime) -> Touched:
     touched = Touched()
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [most, POSTS_AT_ONCE])
+        cursor.execute(TAKE, [up_to, most, POSTS_AT_ONCE])
         for note, newest, personas, posts, outcomes, unpriced in cursor.fetchall():
             touched.notes += 1
             touched.posts.update(posts)

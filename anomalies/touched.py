@@ -17,8 +17,9 @@ from costs.doorbell import Doorbell
 from costs.ingest import INBOX
 
 EXPIRES_SECONDS = 10
-# A look at many batches takes little longer than a look at one.
-COALESCE_SECONDS = 0.5
+# A look at many batches takes little longer than a look at one. The first after a pause rings at once; beside a steady
+# load the two processes that book ring once a second between them.
+COALESCE_SECONDS = 2.0
 
 
 def note_lines(lines: Sequence[Line], at: datetime, **_: Any) -> None:
