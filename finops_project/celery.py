@@ -50,6 +50,8 @@ app.autodiscover_tasks(["finops_project"], related_name="task_lines")
 app.autodiscover_tasks(["finops_project"], related_name="schedule")
 app.autodiscover_tasks(["finops_project.metrics"], related_name="operations")
 app.autodiscover_tasks(["finops_project.metrics"], related_name="processes")
+# After all others: what listens to the same signal may still write.
+app.autodiscover_tasks(["finops_project"], related_name="connections")
 
 # CELERY_DB_REUSE_MAX keeps connections from task to task, also broken ones: an outage of Postgres would never end.
 task_prerun.connect(close_old_connections)

@@ -252,6 +252,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Celery closes the database connection around every task unless this is set.
 CELERY_DB_REUSE_MAX = 10_000
 CELERY_BEAT_SCHEDULE_FILENAME = env.text("FINOPS_BEAT_SCHEDULE", "/tmp/finops-beat-schedule")  # noqa: S108
+CELERY_BEAT_SCHEDULER = "finops_project.beat:FixedScheduler"
 # Every window of time below is also a row in Postgres, so a second beat or a missed tick changes nothing.
 FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS = env.integer("FINOPS_ANOMALY_CHECK_INTERVAL_SECONDS", 30, least=1)
 CELERY_BEAT_SCHEDULE = {

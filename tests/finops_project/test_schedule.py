@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import redis
 from celery import current_app
-from celery.beat import PersistentScheduler
 from django.conf import settings
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
@@ -18,6 +17,7 @@ from django.utils import timezone
 from costs import schedule
 from costs.models import ScheduledRun
 from costs.tasks import track_cost
+from finops_project.beat import FixedScheduler
 from finops_project.local.ports import LOOPBACK, free_port
 from finops_project.schedule import Book, go_on
 from tests.processes import AppProcess, beat, worker
@@ -101,27 +101,27 @@ def known(entry: str, started_at: datetime) -> None:
 @pytest.mark.django_db
 class TestABeatWhoseFileIsNew:
     @pytest.fixture
-    def scheduler(self, tmp_path: Path) -> Iterator[PersistentScheduler]:
-        found = PersistentScheduler(current_app, schedule_filename=str(tmp_path / "schedule"))
+    def scheduler(self, tmp_path: Path) -> Iterator[FixedScheduler]:
+        found = FixedScheduler(current_app, schedule_filename=str(tmp_path / "schedule"))
         yield found
         found.close()
 
     @staticmethod
-    def due(scheduler: PersistentScheduler) -> set[str]:
+    def due(scheduler: FixedScheduler) -> set[str]:
         go_on(scheduler.schedule.values(), timezone.now())
         return {name for name, entry in scheduler.schedule.items() if entry.is_due()[0]}
 
-    def test_what_never_ran_is_due_but_for_the_report_of_the_day(self, scheduler: PersistentScheduler) -> None:
+    def test_what_never_ran_is_due_but_for_the_report_of_the_day(self, scheduler: FixedScheduler) -> None:
         assert self.due(scheduler) & set(HOURLY | {"daily-digest"}) == HOURLY
 
-    def test_what_ran_is_due_a_period_after_its_last_run(self, scheduler: PersistentScheduler) -> None:
+    def test_what_ran_is_due_a_period_after_its_last_run(self, scheduler: FixedScheduler) -> None:
         known("partitions", timezone.now() - timedelta(minutes=61))
         known("verify-ledger", timezone.now() - timedelta(minutes=59))
         known("daily-digest", timezone.now() - timedelta(hours=25))
 
         assert self.due(scheduler) & {"partitions", "verify-ledger", "daily-digest"} == {"partitions", "daily-digest"}
 
-    def test_what_the_file_knows_better_stays(self, scheduler: PersistentScheduler) -> None:
+    def test_what_the_file_knows_better_stays(self, scheduler: FixedScheduler) -> None:
         known("partitions", timezone.now() - timedelta(hours=2))
         scheduler.reserve(scheduler.schedule["partitions"])
 
