@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from threading import Barrier
 from urllib.parse import urlsplit
 
@@ -80,13 +81,17 @@ def milliseconds_at(
     *,
     begin: Callable[[], object] = lambda: None,
     end: Callable[[], object] = lambda: None,
+    chance: Random | None = None,
 ) -> list[float]:
     """Open loop at `rate` calls a second: how long each took from the moment at which it was due to its answer.
 
     In the order of the askers. Each has a thread of its own, which calls `begin` before anybody looks at the clock, and
-    `end` at its end.
+    `end` at its end. By `chance` each call is due at any moment of its turn: what comes at even distances meets what
+    else does always in the same phase, and finds it busy each time or never.
     """
     ready = Barrier(len(askers))
+    turn = len(askers) / rate
+    moments = [number / rate + (chance.random() * turn if chance else 0.0) for number in range(count)]
 
     def work(place: int) -> list[float]:
         taken = []
@@ -95,7 +100,7 @@ def milliseconds_at(
             ready.wait(TIMEOUT_SECONDS)
             started = time.perf_counter() + 0.1
             for number in range(place, count, len(askers)):
-                due = started + number / rate
+                due = started + moments[number]
                 time.sleep(max(0.0, due - time.perf_counter()))
                 askers[place](number)
                 taken.append((time.perf_counter() - due) * 1000)
