@@ -64,6 +64,8 @@ def fill(supply: Supply, events: int) -> None:
         cursor.execute(OPERATIONS)
         _count(cursor)
         cursor.execute("VACUUM ANALYZE")
+        # Gigabytes that were just filled in, and are still to be written, would be in the way of what is measured next.
+        cursor.execute("CHECKPOINT")
 
 
 def _stage(cursor: Any, supply: Supply) -> None:
