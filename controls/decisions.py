@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 SECOND = timedelta(seconds=1)
 READ_EVERY = 1.0
-# More than the pause between two looks of the watch, so that it comes first; less than two, which would read more often.
+# More than the pause between two looks of the watch, so that it comes first; less than two, not to read more often.
 EARLY_SECONDS = 0.4
 WARM_UP_SECONDS = 2.0
 # A period that begins needs its row first; another may begin meanwhile.
