@@ -34,6 +34,7 @@ ZERO = Decimal(0)
 def check(at: datetime) -> None:
     """Look at every budget; an incident of a budget that has ended ends too."""
     budgets.sample(at)
+    budgets.begin_ahead(at)
     rules, usages = Rules.stored(), budgets.usages(at)
     found = [*looks.at_budgets(rules, at), *_at_burning(rules, usages, at)]
     rules_seen = ["budget_overrun", "burn_rate"]

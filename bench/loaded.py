@@ -23,11 +23,10 @@ from bench.loops import Client, milliseconds_at, request
 from bench.paced import Call, PacedClients
 from bench.reading import some_posts
 from bench.rounds import Shared, quantile
+from bench.stand import wait_for_first_runs
 from bench.supply import Supply, batches
 from bench.workload import PERSONAS
-from costs import schedule
 from costs.models import ApiKey, CostEvent, Scope
-from tests.servers import wait_until
 
 EVENTS_PER_SECOND, BATCH, SENDERS = 5_000, 500, 4
 # Of each kind: so few that the reads themselves are no load.
@@ -35,13 +34,6 @@ READS_PER_SECOND = 5
 KINDS = ("summary", "breakdown", "decision")
 # Detection still looks at what was booked last.
 SETTLE_SECONDS, LEAD_SECONDS = 3.0, 0.5
-# A beat that never ran before starts with everything, the proof of all counters too, which is at most a hundredth of
-# the time of any other hour.
-FIRST_RUNS_SECONDS = 300
-
-
-def _has_run_once() -> bool:
-    return {entry.name for entry in schedule.entries() if entry.period} <= schedule.last_runs().keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ class Loaded:
             stack.enter_context(Fleet(service))
             self._url = service.pick()
             self._senders = stack.enter_context(PacedClients(SENDERS))
-            wait_until(_has_run_once, FIRST_RUNS_SECONDS, lambda: "what beat does once an hour has not run yet")
+            wait_for_first_runs()
             self._stack = stack.pop_all()
         return self
 

@@ -17,6 +17,7 @@ from anomalies import detect
 from bench.filling import fill
 from bench.loops import Ask, Client, milliseconds, p99_at, request
 from bench.rounds import quantile
+from bench.stand import wait_for_first_runs
 from bench.supply import Supply
 from costs.models import ApiKey, CostEvent, Scope
 from tests import processes
@@ -40,6 +41,7 @@ class Reading:
             self._url = stack.enter_context(processes.web(2)).url
             stack.enter_context(processes.worker(2))
             stack.enter_context(processes.beat())
+            wait_for_first_runs()
             self._stack = stack.pop_all()
         return self
 

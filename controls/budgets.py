@@ -19,6 +19,8 @@ from costs.periods import Span, parse_zone
 SAMPLES_KEPT = timedelta(days=3)
 # How much older than asked for a sample may be, to stand for what was spent then.
 SAMPLE_AGE = timedelta(minutes=2)
+# Of a period's row; a few checks long, so that one that is missed does not matter.
+AHEAD = timedelta(minutes=5)
 REVISABLE = ("name", "limit", "hard", "warn_levels")
 
 
@@ -60,8 +62,8 @@ def create(budget: Budget, *, actor: str, at: datetime) -> Budget:
         _revise(budget, BudgetRevision.Change.MADE, actor=actor, at=at)
         # Lines may lie a little ahead of the clock, and so in the next period already.
         for span in periods.periods_between(at, at + BOOKED_BEFORE, budget.period, budget.zone):
-            if spent := spent_by_ledger(budget, span):
-                BudgetPeriod.objects.create(budget=budget, starts_at=span.start, ends_at=span.end, spent=spent)
+            spent = spent_by_ledger(budget, span)
+            BudgetPeriod.objects.create(budget=budget, starts_at=span.start, ends_at=span.end, spent=spent)
         _adopt_holds(budget, at)
     return budget
 
@@ -83,7 +85,6 @@ def _adopt_holds(budget: Budget, at: datetime) -> None:
         found = cursor.fetchall()
     if found:
         held, pending, overrun = (sum(column, Decimal(0)) for column in zip(*found, strict=True))
-        balances.begin([(budget.pk, span)])
         balances.move({(budget.pk, span.start): Move(held=held, pending=pending, overrun=overrun)})
 
 
@@ -168,6 +169,14 @@ def sample(at: datetime) -> None:
         if rows:
             cursor.execute(SAMPLE, [list(column) for column in zip(*rows, strict=True)])
         cursor.execute("DELETE FROM controls_budgetsample WHERE at < %s", [minute - SAMPLES_KEPT])
+
+
+def begin_ahead(at: datetime) -> None:
+    """Give the periods of soon their rows: at midnight the first decisions of all personas come at once.
+
+    Whoever finds none makes it, but that is two statements more.
+    """
+    balances.begin((budget.pk, budget.span_at(at + AHEAD)) for budget in Budget.objects.active())
 
 
 # From the note that stands for `since` to the newest one; periods that were over in between count as they stand now.

@@ -46,10 +46,13 @@ def away_since() -> float | None:
     return _State.away_since
 
 
-def rest() -> None:
+def rest(error: Exception) -> None:
     moment = time.monotonic()
     if _State.away_since is None:
-        log.warning("Postgres does not answer: decisions go by what was last known")
+        log.warning(
+            "Postgres does not answer: decisions go by what was last known (%s)",
+            type(error.__cause__ or error).__name__,
+        )
     _State.away_until = moment + REST_SECONDS
     _State.away_since = _State.away_since or moment
 
@@ -79,7 +82,7 @@ def turn() -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         if getattr(error.__cause__, "sqlstate", None) in PASSING:
             raise Busy("somebody else holds the row") from error
-        rest()
+        rest(error)
         raise
     finally:
         turns.release()

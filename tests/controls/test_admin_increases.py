@@ -19,14 +19,7 @@ pytestmark = pytest.mark.django_db
 class TestABudgetsMoney:
     def budget(self, limit: str = "10", **sums: str) -> Budget:
         budget = make_budget(limit, at=now(), name="a day", hard=True)
-        span = budget.span_at(now())
-        amounts = {"spent": "0", **sums}
-        BudgetPeriod.objects.create(
-            budget=budget,
-            starts_at=span.start,
-            ends_at=span.end,
-            **{name: Decimal(amount) for name, amount in amounts.items()},
-        )
+        BudgetPeriod.objects.filter(budget=budget).update(**sums)
         return budget
 
     def test_its_page_tells_why_nothing_is_left(self, admin_client: Client) -> None:

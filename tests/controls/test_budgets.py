@@ -90,6 +90,29 @@ class TestRevisions:
             cursor.execute("UPDATE controls_budgetperiod SET spent = %s::numeric", [spent])
 
 
+class TestTheRowsOfPeriods:
+    def starts(self, budget: Budget) -> list[datetime]:
+        return list(BudgetPeriod.objects.filter(budget=budget).order_by("starts_at").values_list("starts_at", flat=True))
+
+    def test_a_new_budget_has_that_of_its_current_period(self) -> None:
+        budget = make_budget(period="daily")
+
+        assert self.starts(budget) == [budget.span_at(NOW).start]
+
+    def test_the_next_one_has_its_own_before_it_begins(self) -> None:
+        budget, ended = make_budget(period="daily"), make_budget(period="daily")
+        budgets.end(ended.pk, actor="ann", at=NOW)
+        today = budget.span_at(NOW)
+
+        budgets.begin_ahead(today.end - HOUR)
+        assert self.starts(budget) == [today.start]
+        budgets.begin_ahead(today.end - MINUTE)
+        budgets.begin_ahead(today.end)
+
+        assert self.starts(budget) == [today.start, today.end]
+        assert self.starts(ended) == [today.start]
+
+
 class TestNesting:
     def test_budgets_that_enclose_a_line_come_from_the_root_to_the_leaf(self) -> None:
         leaf = make_budget(persona_id="a", model="m", cost_type="t")
