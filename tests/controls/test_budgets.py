@@ -92,7 +92,9 @@ class TestRevisions:
 
 class TestTheRowsOfPeriods:
     def starts(self, budget: Budget) -> list[datetime]:
-        return list(BudgetPeriod.objects.filter(budget=budget).order_by("starts_at").values_list("starts_at", flat=True))
+        return list(
+            BudgetPeriod.objects.filter(budget=budget).order_by("starts_at").values_list("starts_at", flat=True)
+        )
 
     def test_a_new_budget_has_that_of_its_current_period(self) -> None:
         budget = make_budget(period="daily")
