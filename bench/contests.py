@@ -11,7 +11,7 @@ from bench.delaying import PER_SECOND as DELAYS_PER_SECOND
 from bench.delaying import PRODUCERS, Delaying
 from bench.delaying import SPECIFIED_MS as SPECIFIED_DELAY_MS
 from bench.engine import Engine, Stage
-from bench.loaded import BATCH, KINDS, Loaded
+from bench.loaded import BATCH, KINDS, SHARES, Loaded
 from bench.loaded import EVENTS_PER_SECOND as LOAD_PER_SECOND
 from bench.plain.celery import KEPT_QUEUE, STOCK_QUEUE
 from bench.reading import Reading
@@ -147,20 +147,28 @@ def _reads_under_load(supply: Supply) -> Contest:
         "decision": "POST /controls/decision with a hold",
     }
     quiet, *more = (
-        Trial(f"{kind}_quiet_p95", partial(stage.quiet_p95, kind=kind), 100, f"{said[kind]}, nothing else comes", "ms")
+        Trial(
+            f"{kind}_quiet_{name}",
+            partial(stage.quiet, kind=kind, share=share),
+            100,
+            f"{said[kind]}, nothing else comes",
+            "ms",
+        )
         for kind in KINDS
+        for name, share in SHARES.items()
     )
     beside = f"while {LOAD_PER_SECOND:,} events/s are sent in batches of {BATCH} and booked"
     loaded = [
         Trial(
-            f"{kind}_loaded_p95",
-            partial(stage.loaded_p95, kind=kind),
+            f"{kind}_loaded_{name}",
+            partial(stage.loaded, kind=kind, share=share),
             100,
             f"{said[kind]}, {beside}",
             "ms",
-            beside=f"{kind}_quiet_p95",
+            beside=f"{kind}_quiet_{name}",
         )
         for kind in KINDS
+        for name, share in SHARES.items()
     ]
     reached = partial(Trial, events=100, beside="specified_events", counted="reads of each kind")
     return Contest(

@@ -32,6 +32,7 @@ EVENTS_PER_SECOND, BATCH, SENDERS = 5_000, 500, 4
 # Of each kind: so few that the reads themselves are no load.
 READS_PER_SECOND = 5
 KINDS = ("summary", "breakdown", "decision")
+SHARES = {"p50": 0.5, "p95": 0.95}
 # Detection still looks at what was booked last.
 SETTLE_SECONDS, LEAD_SECONDS = 3.0, 0.5
 
@@ -69,13 +70,13 @@ class Loaded:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def quiet_p95(self, count: int, *, kind: str) -> float:
-        """Milliseconds; all kinds are read in turn, so one measurement gives the figure of each."""
-        return quantile(self._quiet.take(kind, count).milliseconds[kind], 0.95)
+    def quiet(self, count: int, *, kind: str, share: float) -> float:
+        """Milliseconds that this share of the reads stays within; all kinds are read in one measurement."""
+        return quantile(self._quiet.take(f"{kind} {share}", count).milliseconds[kind], share)
 
-    def loaded_p95(self, count: int, *, kind: str) -> float:
-        """Milliseconds of the same reads beside the load."""
-        return quantile(self._busy.take(kind, count).milliseconds[kind], 0.95)
+    def loaded(self, count: int, *, kind: str, share: float) -> float:
+        """The same beside the load."""
+        return quantile(self._busy.take(f"{kind} {share}", count).milliseconds[kind], share)
 
     def accepted(self, count: int) -> float:
         """Events a second, of the same measurement."""
