@@ -30,11 +30,16 @@ SECOND = timedelta(seconds=1)
 ZERO = Decimal(0)
 
 
-@transaction.atomic
 def check(at: datetime) -> None:
     """Look at every budget; an incident of a budget that has ended ends too."""
-    budgets.sample(at)
+    # Committed at once: decisions and drains would wait for these rows, and a look that fails must not take them along.
     budgets.begin_ahead(at)
+    _look(at)
+
+
+@transaction.atomic
+def _look(at: datetime) -> None:
+    budgets.sample(at)
     rules, usages = Rules.stored(), budgets.usages(at)
     found = [*looks.at_budgets(rules, at), *_at_burning(rules, usages, at)]
     rules_seen = ["budget_overrun", "burn_rate"]

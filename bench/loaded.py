@@ -23,7 +23,7 @@ from bench.loops import Client, milliseconds_at, request
 from bench.paced import Call, PacedClients
 from bench.reading import some_posts
 from bench.rounds import Shared, quantile
-from bench.stand import wait_for_first_runs
+from bench.stand import first_runs
 from bench.supply import Supply, batches
 from bench.workload import PERSONAS
 from costs.models import ApiKey, CostEvent, Scope
@@ -60,10 +60,10 @@ class Loaded:
         _, self._key = ApiKey.issue(name="loaded", source="loaded", scopes=Scope.values)
         service = Service()
         with ExitStack() as stack:
-            stack.enter_context(Fleet(service))
+            with first_runs():
+                stack.enter_context(Fleet(service))
             self._url = service.pick()
             self._senders = stack.enter_context(PacedClients(SENDERS))
-            wait_for_first_runs()
             self._stack = stack.pop_all()
         return self
 

@@ -17,7 +17,7 @@ from anomalies import detect
 from bench.filling import fill
 from bench.loops import Ask, Client, milliseconds, p99_at, request
 from bench.rounds import quantile
-from bench.stand import wait_for_first_runs
+from bench.stand import first_runs
 from bench.supply import Supply
 from costs.models import ApiKey, CostEvent, Scope
 from tests import processes
@@ -40,8 +40,8 @@ class Reading:
         with ExitStack() as stack:
             self._url = stack.enter_context(processes.web(2)).url
             stack.enter_context(processes.worker(2))
-            stack.enter_context(processes.beat())
-            wait_for_first_runs()
+            with first_runs():
+                stack.enter_context(processes.beat())
             self._stack = stack.pop_all()
         return self
 

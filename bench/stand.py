@@ -46,13 +46,19 @@ def plain_worker(*options: str, count: int = 2, **extra: str) -> Iterator[None]:
             process.close()
 
 
-def wait_for_first_runs() -> None:
-    """A beat that never ran before starts with everything, the proof of all counters too.
+@contextmanager
+def first_runs() -> Iterator[None]:
+    """Around the start of beat: it begins with everything, as if it never ran before, and that is waited for.
 
-    That reads the whole ledger, and is at most a hundredth of the time of any other hour.
+    The proof of all counters reads the whole ledger, and is at most a hundredth of the time of any other hour.
     """
     # Models exist only after servers() has set Django up.
-    from costs import schedule
+    from costs import metric_gauges, schedule
+    from costs.models import MetricGauge, ScheduledRun
+
+    ScheduledRun.objects.all().delete()
+    MetricGauge.objects.filter(metric=metric_gauges.VERIFY_SECONDS).delete()
+    yield
 
     def has_run_once() -> bool:
         return {entry.name for entry in schedule.entries() if entry.period} <= schedule.last_runs().keys()

@@ -63,7 +63,8 @@ def create(budget: Budget, *, actor: str, at: datetime) -> Budget:
         # Lines may lie a little ahead of the clock, and so in the next period already.
         for span in periods.periods_between(at, at + BOOKED_BEFORE, budget.period, budget.zone):
             spent = spent_by_ledger(budget, span)
-            BudgetPeriod.objects.create(budget=budget, starts_at=span.start, ends_at=span.end, spent=spent)
+            if spent or span.start <= at:
+                BudgetPeriod.objects.create(budget=budget, starts_at=span.start, ends_at=span.end, spent=spent)
         _adopt_holds(budget, at)
     return budget
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
 
 from costs import metric_gauges
@@ -209,6 +210,17 @@ def _archive_drifts(cursor: Any) -> Iterator[Drift]:
 
 def publish(at: datetime) -> Verdict | None:
     """Verify, and keep what came out for the metrics; None while another process is at it or the last one was long."""
+    started = time.monotonic()
+    try:
+        return _publish(at, started)
+    except SoftTimeLimitExceeded:
+        # It rests like one that came to its end: else it would be begun again every hour, for nothing.
+        connection.close()
+        _keep_seconds(started, at)
+        raise
+
+
+def _publish(at: datetime, started: float) -> Verdict | None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         (is_free,) = cursor.fetchone()
@@ -218,13 +230,16 @@ def publish(at: datetime) -> Verdict | None:
             return None
         # Nobody waits for it: it takes one processor, and leaves the others to those who are waited for.
         cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-        started = time.monotonic()
         verdict = verify()
         if verdict.drifts:
             log.error("the counters differ from the ledger: %d keys; see manage.py verify_ledger", len(verdict.drifts))
         metric_gauges.store(metric_gauges.DRIFT, [((), Decimal(len(verdict.drifts)))], at)
-        metric_gauges.store(metric_gauges.VERIFY_SECONDS, [((), Decimal(round(time.monotonic() - started, 3)))], at)
+        _keep_seconds(started, at)
     return verdict
+
+
+def _keep_seconds(started: float, at: datetime) -> None:
+    metric_gauges.store(metric_gauges.VERIFY_SECONDS, [((), Decimal(round(time.monotonic() - started, 3)))], at)
 
 
 def _drifts(cursor: Any, counted: Counted, most: int) -> Iterator[Drift]:

@@ -120,6 +120,9 @@ def _hasty_connection() -> dict[str, Any]:
     """Pooled in every process. More connections answer no faster: they wait for each other's rows and for the disk."""
     entry = _connection()
     life = {"timeout": 0.15, "reconnect_timeout": 1, "max_waiting": 100, "connection_class": HastyConnection}
+    if not FINOPS_PGBOUNCER:
+        # Below the deadline of a statement: who waits for a row hears that it is busy, not that Postgres is away.
+        entry["OPTIONS"]["options"] += " -c lock_timeout=400"
     entry["OPTIONS"] |= {
         "connect_timeout": 2,
         "pool": {"min_size": FINOPS_DECISION_POOL, "max_size": FINOPS_DECISION_POOL, **life},

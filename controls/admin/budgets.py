@@ -176,7 +176,8 @@ class BudgetAdmin(SavingsPages, IncreasePages, ModelAdmin):
 
     @admin.display(description="by period")
     def by_period(self, budget: Budget) -> str:
-        periods = budget.periods.order_by("-starts_at")[:PERIODS_SHOWN]
+        begun = budget.periods.filter(starts_at__lte=now())
+        periods = begun.exclude(spent=0, held=0, pending=0, overrun=0).order_by("-starts_at")[:PERIODS_SHOWN]
         context = {"budget": budget, "periods": periods, "most": PERIODS_SHOWN}
         return render_to_string("controls/admin/_periods.html", context)
 

@@ -98,7 +98,7 @@ class BudgetQuerySet(models.QuerySet["Budget"]):
         return self.filter(persona_id__in=["", *personas])
 
     def with_spent(self, at: datetime) -> "BudgetQuerySet":
-        """With `spent`, `held` and `pending`, None before the first line or hold, and `increase`, None without any.
+        """With `spent`, `held` and `pending`, None where the period has no row, and `increase`, None without any.
 
         In the period at `at`; of an ended budget, in its last period.
         """
@@ -200,7 +200,7 @@ class Budget(models.Model):
         return periods.period_at(moment, self.period, self.zone)
 
     def period_at(self, at: datetime) -> "BudgetPeriod":
-        """What it has spent in its period at `at`; not saved, and zero, before the first line."""
+        """What it has spent in its period at `at`; not saved, and zero, where that has no row."""
         span = self.span_at(at)
         stored = self.periods.filter(starts_at=span.start).first()
         return stored or BudgetPeriod(
@@ -239,7 +239,7 @@ class Budget(models.Model):
 
 
 class BudgetPeriod(models.Model):
-    """What one period comes to; there is no row before the first line or hold.
+    """What one period comes to; its row is there a few minutes before it begins, or by its first line or hold.
 
     `spent` is the sum of its lines, `held` that of its open holds, `pending` what closed holds still count, and
     `overrun` what was booked beyond its holds. Decisions let in what keeps spent + held + pending within the limit.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alerts.signal import Severity
-from anomalies import budget_check, detect
+from anomalies import budget_check, detect, incidents
 from anomalies.models import Anomaly
 from controls import budgets
 from controls.models import Budget
@@ -23,6 +23,22 @@ def posts(ledger: Ledger) -> Posts:
 def budget(limit: str = "10", *, at: datetime = NOON - timedelta(hours=1), **fields: Any) -> Budget:
     given = {"name": "the day", "persona_id": "ai_jesus", "period": "daily", "timezone": "UTC"} | fields
     return budgets.create(Budget(limit=Decimal(limit), **given), actor="ann", at=at)
+
+
+@pytest.mark.django_db
+class TestTheCheck:
+    def test_begins_the_next_period_even_if_looking_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("no incident can be stored")
+
+        made = budget()
+        midnight = made.span_at(NOON).end
+        monkeypatch.setattr(incidents, "apply", fail)
+
+        with pytest.raises(RuntimeError, match="no incident"):
+            budget_check.check(midnight - timedelta(minutes=1))
+
+        assert made.periods.filter(starts_at=midnight).exists()
 
 
 class TestOverrun:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from pytest_django import Settings
 
 from costs import metric_gauges, metric_totals, outcomes, verify
@@ -74,6 +75,19 @@ class TestTheVerification:
         metric_gauges.store(metric_gauges.VERIFY_SECONDS, [((), Decimal(seconds))], NOW)
 
         assert (verify.publish(NOW + hours * HOUR) is not None) == is_due
+
+    @pytest.mark.django_db(transaction=True)
+    def test_one_whose_time_was_up_rests_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def too_long() -> None:
+            raise SoftTimeLimitExceeded
+
+        metric_gauges.store(metric_gauges.VERIFY_SECONDS, [((), Decimal(1))], NOW - HOUR)
+        monkeypatch.setattr(verify, "verify", too_long)
+
+        with pytest.raises(SoftTimeLimitExceeded):
+            verify.publish(NOW)
+
+        assert MetricGauge.objects.get(metric=metric_gauges.VERIFY_SECONDS).read_at == NOW
 
 
 @pytest.mark.django_db

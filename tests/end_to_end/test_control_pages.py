@@ -114,9 +114,8 @@ def _word(kind: str, persona: str, reason: str) -> Override:
 
 def _full_budget() -> Budget:
     budget = make_budget("10", at=now(), name="stoic daily, a day", persona_id="stoic_daily", hard=True)
-    span = budget.span_at(now())
     amounts = {"spent": Decimal("8.25"), "held": Decimal("1.75"), "pending": Decimal("0.5")}
-    BudgetPeriod.objects.create(budget=budget, starts_at=span.start, ends_at=span.end, **amounts)
+    BudgetPeriod.objects.filter(budget=budget).update(**amounts)
     for amount, days in (("0.25", 3), ("0.1", 1)):
         more = {"reason": "The launch of the second season.", "actor": "ann"}
         made = increases.make(budget.pk, Decimal(amount), expires_at=now() + timedelta(days=days), at=now(), **more)
