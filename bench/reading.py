@@ -49,8 +49,12 @@ class Reading:
         self._stack.close()
 
     def summary_p99(self, count: int) -> float:
+        """Milliseconds."""
+        return quantile(self.summaries(count), 0.99)
+
+    def summaries(self, count: int) -> list[float]:
         """Milliseconds of one post's summary; each time another post."""
-        return quantile(milliseconds(count, self._get(f"/costs/post/{post}/summary" for post in some_posts())), 0.99)
+        return milliseconds(count, self._get(f"/costs/post/{post}/summary" for post in some_posts()))
 
     def breakdown_p95(self, count: int) -> float:
         """Milliseconds of a breakdown of 30 days; by each group in turn."""
