@@ -19,7 +19,8 @@ from bench.loops import Ask, Client, milliseconds, p99_at, request
 from bench.rounds import quantile
 from bench.stand import first_runs
 from bench.supply import Supply
-from costs.models import ApiKey, CostEvent, Scope
+from costs import metric_gauges
+from costs.models import ApiKey, CostEvent, MetricGauge, Scope
 from tests import processes
 
 GROUPS = ("persona_id", "model", "provider", "cost_type", "operation", "day", "hour")
@@ -70,6 +71,10 @@ class Reading:
         bodies = self._supply.bodies(count)
         requests = [request(self._url, self._key, "POST", "/costs/events", body) for body in bodies]
         return p99_at(PER_SECOND, count, [Client(self._url, requests, b"accepted").ask for _ in range(SENDERS)])
+
+    def proof_ms(self) -> float:
+        """How long beat's proof of all counters took, on one processor."""
+        return 1000 * float(MetricGauge.objects.get(metric=metric_gauges.VERIFY_SECONDS).value)
 
     def select_p99(self, count: int) -> float:
         """The yardstick: milliseconds of one line, found by the index of its post, without HTTP."""

@@ -68,6 +68,7 @@ def _measure(options: argparse.Namespace) -> Iterator[tuple[float, Found]]:
                         "one event, p99": _typical(reading.single_p99(2_000) for _ in range(ROUNDS)),
                         "decision, p99": _typical(deciding.p99(3_000) for _ in range(ROUNDS)),
                         "sweep, p50": quantile(sweep_ms(10), 0.5),
+                        "  proof of all counters": reading.proof_ms(),
                         **{f"admin: {name}, p95": quantile(taken, 0.95) for name, taken in admin_ms(10).items()},
                     },
                 )
