@@ -82,6 +82,12 @@ class TestReading:
         assert "2 revised" in text
         assert "bob" in text
 
+    def test_periods_in_which_nothing_was_spent_are_not_shown(self, admin_client: Client) -> None:
+        budget = make_budget("10", at=now())
+        budgets.begin_ahead(budget.span_at(now()).end)
+
+        assert "Nothing was spent yet." in read(admin_client.get(page(budget)))
+
 
 class TestChanging:
     def test_a_budget_is_made_by_the_person(self, admin_client: Client, ledger: Ledger) -> None:
